@@ -1,0 +1,19 @@
+/** Linux's error numbers, negated as system calls return them (include/uapi/asm-generic/errno-base.h). */
+import type { Errno } from "./units.ts";
+
+export const EPERM = -1 as Errno;
+export const ENOENT = -2 as Errno;
+export const EINTR = -4 as Errno;
+export const EIO = -5 as Errno;
+export const EBADF = -9 as Errno;
+export const EAGAIN = -11 as Errno;
+export const ENOMEM = -12 as Errno;
+export const EFAULT = -14 as Errno;
+export const EBUSY = -16 as Errno;
+export const EEXIST = -17 as Errno;
+export const EINVAL = -22 as Errno;
+export const ENOSPC = -28 as Errno;
+export const ENOSYS = -38 as Errno;
+
+/** A function that can fail as expected returns `T | Errno`; this narrows it. */
+export const isErr = (value: number): value is Errno => value < 0;

@@ -1,0 +1,42 @@
+/**
+ * Everything that happens is an event: a fixed record of 32 bytes in the ring of the CPU on which it happened.
+ *
+ *   word 0-1  time, nanoseconds since boot (float64)
+ *   word 2    type (low 16 bits) | cpu << 16
+ *   word 3-6  a, b, c, d (int32), meaning by type below
+ *   word 7    serial: counts the ring's records from 0 (gaps mean records lost to overwriting)
+ *
+ * Numbers are part of the recorded format: append, never renumber. Each wing has a range of 64.
+ */
+export const EVENT_BYTES = 32;
+export const EVENT_WORDS = EVENT_BYTES / 4;
+
+export const Ev = {
+  /** a previous task, b next task, c state the previous was left in (TaskLeft), d previous nice << 8 | next nice (int8 each). */
+  SchedSwitch: 1,
+  /** a task woken, b target CPU, c waker's context (WakeContext), d nice. Emitted when the wake begins, on the waker's CPU. */
+  SchedWaking: 2,
+  /** a task, b target CPU, d nice. The task is on a run queue. */
+  SchedWakeup: 3,
+  /** a task, b target CPU, d nice. First time runnable. */
+  SchedWakeupNew: 4,
+  /** a parent, b child. */
+  SchedFork: 5,
+  /** a task, d nice. */
+  SchedExit: 6,
+  /** a task, b from CPU, c to CPU, d nice. */
+  SchedMigrate: 7,
+  /** a reason (EjectReason), b task that waited or 0, c milliseconds it waited. The policy is thrown out. */
+  SchedEject: 8,
+  /** a mark's number, b and c free: a workload's own marker (`spin start`, `spin end`). */
+  Mark: 9,
+  /** a length of the tick's work, ns. */
+  Tick: 10,
+} as const;
+
+/** State a task is left in at a switch, as sched_switch's prev_state: R, R+ (preempted), S, D, X (dead). */
+export const TaskLeft = { Runnable: 0, Preempted: 1, Sleeping: 2, Uninterruptible: 3, Dead: 4 } as const;
+/** Who wakes: a task in its own context, a timer or device in interrupt context. */
+export const WakeContext = { Task: 0, Timer: 1, Device: 2 } as const;
+/** Why a policy was ejected. */
+export const EjectReason = { Stall: 0, Error: 1, BadDispatch: 2 } as const;

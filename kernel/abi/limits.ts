@@ -1,0 +1,19 @@
+/**
+ * Every bound in the machine, in one place. A queue, table or loop without a row here is a defect; derived bounds are
+ * computed, and the relations between bounds are checked by test/kernel/abi/limits.test.ts.
+ */
+
+/** CPUs in one machine: one bit each in a pair of 32-bit affinity words. */
+export const CPUS_MAX = 64;
+/** Rows of the task table, idle row 0 among them. */
+export const TASKS_MAX = 65_536;
+/** Dispatch queues in one machine: a local one for each CPU, one global, the rest for the policy. */
+export const DSQS_MAX = 1_024;
+/** Records in one CPU's event ring; a power of two. */
+export const RING_RECORDS_MAX = 1 << 20;
+/** Largest task name kept, bytes without the NUL (Linux's TASK_COMM_LEN is 16 with it). */
+export const COMM_MAX = 15;
+/** A policy that lets a runnable task wait longer than this is ejected (sched_ext: 30 s). */
+export const WATCHDOG_NS_MAX = 30e9;
+/** dispatch() rounds for one pick before the core goes on (sched_ext: SCX_DSP_MAX_LOOPS). */
+export const DISPATCH_LOOPS_MAX = 32;
