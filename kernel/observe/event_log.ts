@@ -9,7 +9,7 @@
  * - append(time, type, cpu, a, b, c, d)   one record, O(1)
  * - timeAt(i) typeAt(i) cpuAt(i) aAt(i) bAt(i) cAt(i) dAt(i)   for 0 <= i < count
  * - names       task -> its last name (Linux's comm); row 0 is every CPU's idle task and has none
- * - marks       texts of Mark events, by number; markNumber(text) finds or adds one
+ * - marks       texts of Mark events, by number; added only by markNumber(text), which finds or adds one
  * - cpus        CPUs of the machine; append raises it
  * - originNs, endNs   the recorded span. Unset (NaN): the first and the last event's time. See spanOf()
  *
@@ -42,6 +42,7 @@ export class EventLog {
   endNs = Number.NaN;
   readonly names: Map<number, string> = new Map();
   readonly marks: string[] = [];
+  readonly #markNumbers: Map<string, number> = new Map();
   readonly #blocks: Block[] = [];
   #last: Block;
 
@@ -102,8 +103,10 @@ export class EventLog {
   }
 
   markNumber(text: string): number {
-    const known = this.marks.indexOf(text);
-    return known >= 0 ? known : this.marks.push(text) - 1;
+    const known = this.#markNumbers.get(text);
+    if (known !== undefined) return known;
+    this.#markNumbers.set(text, this.marks.length);
+    return this.marks.push(text) - 1;
   }
 
   nameOf(task: number): string {
