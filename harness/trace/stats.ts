@@ -19,6 +19,7 @@ import { Ev } from "../../kernel/abi/events.ts";
 import { NS_PER_MS, NS_PER_SEC } from "../../kernel/abi/units.ts";
 import type { EventLog } from "../../kernel/index.ts";
 import { forEachStretch, forEachWake } from "./walk.ts";
+import { within } from "./window.ts";
 import type { TraceWindow } from "./window.ts";
 
 export interface TaskStats {
@@ -48,10 +49,6 @@ export function nearestRank(sorted: readonly number[], part: number): number | n
 
 export const mean = (values: readonly number[]): number | null =>
   values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
-
-/** Time of [fromNs, toNs] that lies in the window. */
-export const within = (window: TraceWindow, fromNs: number, toNs: number): number =>
-  Math.max(0, Math.min(toNs, window.toNs) - Math.max(fromNs, window.fromNs));
 
 interface Gathered {
   cpuNs: number;

@@ -16,6 +16,10 @@ export interface TraceWindow {
   readonly toNs: number;
 }
 
+/** Time of [fromNs, toNs] that lies in the window. */
+export const within = (window: TraceWindow, fromNs: number, toNs: number): number =>
+  Math.max(0, Math.min(toNs, window.toNs) - Math.max(fromNs, window.fromNs));
+
 export const MARK_START = "spin start";
 export const MARK_END = "spin end";
 /** Left out after the start, so that the tasks have found their places. */
