@@ -19,6 +19,8 @@ export interface FieldSink {
   exited(task: TaskField): void;
   migrated(task: TaskField, from: number, to: number): void;
   marked(text: string): void;
+  /** An event of ours that Linux has no name for, by its words. */
+  own(type: number, a: number, b: number, c: number, d: number): void;
 }
 
 export interface TaskField {
@@ -39,8 +41,12 @@ const EXEC = /^filename=(.*) pid=(\d+) old_pid=(\d+)$/;
 const EXIT = new RegExp(`^comm=${NAME} pid=(\\d+) prio=(-?\\d+)(?: |$)`);
 const MIGRATE = new RegExp(`^comm=${NAME} pid=(\\d+) prio=(-?\\d+) orig_cpu=(\\d+) dest_cpu=(\\d+)`);
 
+/** An event of kernel/abi/events.ts that Linux does not have, by number: other tools skip it. */
+export const OWN_EVENT = "orrery_event";
+const OWN = /^type=(\d{1,5}) a=(-?\d{1,10}) b=(-?\d{1,10}) c=(-?\d{1,10}) d=(-?\d{1,10})$/;
+
 /** Letter of prev_state -> TaskLeft (include/trace/events/sched.h, __print_flags of sched_switch). */
-const LEFT_BY_LETTER: Readonly<Record<string, number>> = {
+export const LEFT_BY_LETTER: Readonly<Record<string, number>> = {
   R: TaskLeft.Runnable,
   S: TaskLeft.Sleeping,
   D: TaskLeft.Uninterruptible,
@@ -143,6 +149,16 @@ export const EVENTS: ReadonlyMap<string, Parse> = new Map<string, Parse>([
     "tracing_mark_write",
     (fields, sink) => {
       sink.marked(fields);
+      return true;
+    },
+  ],
+  [
+    OWN_EVENT,
+    (fields, sink) => {
+      const found = OWN.exec(fields);
+      if (found === null) return false;
+      const [type, a, b, c, d] = found.slice(1).map(Number) as [number, number, number, number, number];
+      sink.own(type, a, b, c, d);
       return true;
     },
   ],

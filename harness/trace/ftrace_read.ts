@@ -203,6 +203,10 @@ export class FtraceParser implements FieldSink {
   marked(text: string): void {
     this.#emit(Ev.Mark, this.#log.markNumber(text), this.#pid, 0, 0);
   }
+
+  own(type: number, a: number, b: number, c: number, d: number): void {
+    this.#emit(this.#inRange("event type", type, 0xffff), a | 0, b | 0, c | 0, d | 0);
+  }
 }
 
 function contextOf(flags: string | undefined): number {
