@@ -46,7 +46,8 @@ export const byteSize =
 
 /** The shortest exact spelling: 65536 is 64K, 1000 is 1000. */
 export function sizeText(bytes: number): string {
-  const unit = ["T", "G", "M", "K", ""].find((name) => bytes >= UNITS[name]! && bytes % UNITS[name]! === 0) ?? "";
+  const unit =
+    ["T", "G", "M", "K", ""].find((name) => bytes >= UNITS[name]! && Number.isInteger(bytes / UNITS[name]!)) ?? "";
   return `${bytes / UNITS[unit]!}${unit}`;
 }
 

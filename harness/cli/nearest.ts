@@ -22,7 +22,7 @@ export function editDistance(a: string, b: string): number {
 /** The candidate nearest to `name`, the first on a tie; undefined when none is near enough to be worth saying. */
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
-  let bestEdits = Math.floor(name.length * 0.4) + 1;
+  let bestEdits = Math.max(1, Math.floor(name.length * 0.4)) + 1;
   for (const candidate of candidates) {
     const edits = editDistance(name.toLowerCase(), candidate.toLowerCase());
     if (edits < bestEdits) [best, bestEdits] = [candidate, edits];

@@ -9,7 +9,7 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../cli/exit.ts";
 import { honestJson } from "../cli/output.ts";
@@ -94,10 +94,10 @@ function makeDirectory(name: string, out: string | undefined, now: Date): { id: 
       const dir = resolve(out);
       if (existsSync(join(dir, MANIFEST_NAME)))
         throw new UserError(`--out ${out} holds a run already: choose another directory, or remove it`);
-      mkdirSync(dir, { recursive: true });
+      makeFolder(dir);
       return { id: `${name}-${stamp}`, dir };
     }
-    mkdirSync(RUNS_DIR, { recursive: true });
+    makeFolder(resolve(RUNS_DIR));
     for (let count = 1; ; count++) {
       const id = `${name}-${stamp}${count === 1 ? "" : `-${count}`}`;
       const dir = resolve(RUNS_DIR, id);
@@ -110,6 +110,13 @@ function makeDirectory(name: string, out: string | undefined, now: Date): { id: 
     const reason = (error as NodeJS.ErrnoException).code ?? String(error);
     throw new UserError(`cannot make the run's directory ${out ?? RUNS_DIR}: ${reason}; choose one with --out DIR`);
   }
+}
+
+/** Node's own recursive mkdir never returns on a path such as /proc/x, where a parent exists and mkdir says it does not. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  mkdirSync(folder);
 }
 
 /** Where a run's files go is no part of what was run. */
