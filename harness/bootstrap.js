@@ -31,13 +31,20 @@ function installPackages() {
   const wanted = packagesIn(join(root, "package-lock.json"));
   const why = reasonToInstall(wanted);
   if (why === undefined) return;
-  say(`orrery: ${why}: installing ${wanted.size} packages with npm ci (about 20 s, once)`);
+  say(`orrery: ${why}: installing the locked packages with npm ci (about 20 s, once)`);
   // A Node that is new enough needs no second one, which comes by an install script.
   const [program, rest] = npm(isNewEnough(process.versions.node) ? ["ci", "--ignore-scripts"] : ["ci"]);
-  const { status, error } = spawnSync(program, rest, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  // `npm --silent start` must not silence the reason of a failure.
+  const env = { ...process.env, npm_config_loglevel: "error" };
+  const { status, signal, error } = spawnSync(program, rest, {
+    cwd: root,
+    stdio: ["ignore", "ignore", "inherit"],
+    env,
+  });
   if (error !== undefined) stop(`orrery: cannot start npm (${error.message}): install npm 10 or newer`);
+  if (signal !== null) process.exit(signal === "SIGINT" ? 130 : 2);
   if (status !== 0)
-    stop(`orrery: npm ci failed (exit code ${status}): what npm said is above; mend it and run the same command again`);
+    stop(`orrery: npm ci failed (exit code ${status}): npm says why above; mend it and run the same command again`);
 }
 
 /**
