@@ -96,15 +96,15 @@ describe("reportHtml()", () => {
   });
 });
 
-describe("cdfHtml()", () => {
-  const section = (samples: number[]): CdfSection => ({
-    kind: "cdf",
-    title: "Waking to running",
-    unit: "ms",
-    quantity: "latency",
-    series: [{ name: "cfs", samples: Float64Array.from(samples) }],
-  });
+const section = (samples: number[]): CdfSection => ({
+  kind: "cdf",
+  title: "Waking to running",
+  unit: "ms",
+  quantity: "latency",
+  series: [{ name: "cfs", samples: Float64Array.from(samples) }],
+});
 
+describe("cdfHtml()", () => {
   it("every point of the curve is the share of samples at or below it", () => {
     const sample = fc.double({ min: 0.001, max: 1000, noNaN: true });
     fc.assert(
