@@ -1,0 +1,14 @@
+/** The scheduler's face: the core, its statistics, the policies that come with it, and what workloads are made of. */
+export { COSTS } from "./cost.ts";
+export type { Costs, CostsName } from "./cost.ts";
+export { Sched } from "./core.ts";
+export type { SchedWorld } from "./core.ts";
+export type { LockOps } from "./dsq.ts";
+export { SchedMetrics } from "./metrics.ts";
+export { cfs } from "./policies/cfs.ts";
+export { eevdf } from "./policies/eevdf.ts";
+export { fifo } from "./policies/fifo.ts";
+export { roundRobin, rr } from "./policies/rr.ts";
+export { cpuAt } from "./table.ts";
+export { Op } from "./workload/program.ts";
+export type { Program, TaskSpec, Workload } from "./workload/program.ts";
