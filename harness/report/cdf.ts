@@ -7,7 +7,7 @@
  *   0.0 |_-______________
  */
 import { escaped, scriptJson, short } from "./markup.ts";
-import type { CdfSection } from "./report.ts";
+import type { CdfSection, CdfSeries } from "./report.ts";
 
 const WIDTH = 1000;
 const HEIGHT = 420;
@@ -27,9 +27,9 @@ interface Scale {
 }
 
 export function cdfHtml(section: CdfSection, id: string): string {
-  const sorted = section.series.map(({ samples }) => samples.toSorted());
-  const scale = decades(sorted);
-  const curves = sorted.map((samples) => curveOf(samples, scale));
+  const sorted = section.series.map(sortSeries);
+  const scale = decades(sorted.map(({ values }) => values));
+  const curves = sorted.map((series) => curveOf(series, scale));
   const names = section.series.map(({ name }) => name);
   const paths = curves.map(
     (points, at) =>
@@ -37,7 +37,7 @@ export function cdfHtml(section: CdfSection, id: string): string {
   );
   const legend = names.map((name, at) => {
     const line = `<svg width="34" height="10" aria-hidden="true"><path class="curve c${at % 8}" stroke-dasharray="${DASHES[at % 8]!}" d="M1 5H33"/></svg>`;
-    return `<li>${line} ${escaped(name)} <small>n = ${sorted[at]!.length.toLocaleString("en")}</small></li>`;
+    return `<li>${line} ${escaped(name)} <small>n = ${sorted[at]!.count.toLocaleString("en")}</small></li>`;
   });
   const data = {
     low: scale.low,
@@ -71,18 +71,37 @@ function decades(sorted: readonly Float64Array[]): Scale {
   return { low: 10 ** Math.min(bottom, top - 1), high: 10 ** top };
 }
 
+interface Sorted {
+  readonly values: Float64Array;
+  /** Samples at or below the value of the same index. */
+  readonly upTo: Float64Array;
+  readonly count: number;
+}
+
+/** Equal values become one. */
+function sortSeries({ values, counts }: CdfSeries): Sorted {
+  const order = [...values.keys()].filter((at) => counts?.[at] !== 0).sort((a, b) => values[a]! - values[b]!);
+  const distinct: number[] = [];
+  const upTo: number[] = [];
+  let count = 0;
+  for (const at of order) {
+    count += counts?.[at] ?? 1;
+    if (distinct.at(-1) !== values[at]) distinct.push(values[at]!);
+    upTo[distinct.length - 1] = count;
+  }
+  return { values: Float64Array.from(distinct), upTo: Float64Array.from(upTo), count };
+}
+
 /** [x, share] along the curve, in the samples' unit. */
-function curveOf(samples: Float64Array, scale: Scale): [x: number, share: number][] {
-  const count = samples.length;
+function curveOf({ values, upTo, count }: Sorted, scale: Scale): [x: number, share: number][] {
   const points: [number, number][] = [];
-  let last = -1;
-  for (let step = 0; step <= POINTS; step++) {
-    const even = step / POINTS;
-    const share = 1 - (1 - even) ** 2;
-    const at = Math.min(count - 1, Math.floor(share * count));
-    if (at <= last) continue;
-    last = at;
-    points.push([Number(Math.max(samples[at]!, scale.low).toPrecision(6)), Number(((at + 1) / count).toPrecision(6))]);
+  let next = 0;
+  for (let at = 0; at < values.length; at++) {
+    const share = upTo[at]! / count;
+    // Even steps in the square root of what is left: closer towards the tail.
+    if (share < 1 - (1 - next / POINTS) ** 2) continue;
+    next = Math.floor((1 - Math.sqrt(1 - share)) * POINTS) + 1;
+    points.push([Number(Math.max(values[at]!, scale.low).toPrecision(6)), Number(share.toPrecision(6))]);
   }
   return points;
 }

@@ -53,7 +53,14 @@ export interface CdfSection extends Titled {
   /** Of the samples: `ms`. */
   readonly unit: string;
   readonly quantity: string;
-  readonly series: readonly { readonly name: string; readonly samples: Float64Array }[];
+  readonly series: readonly CdfSeries[];
+}
+
+export interface CdfSeries {
+  readonly name: string;
+  readonly values: Float64Array;
+  /** How often each value came, as a histogram knows it; without it, once each. */
+  readonly counts?: Float64Array;
 }
 
 /** Anything else that is drawn: shapes in a box of `width` x `height` units, coloured by palette index. */

@@ -101,7 +101,7 @@ const section = (samples: number[]): CdfSection => ({
   title: "Waking to running",
   unit: "ms",
   quantity: "latency",
-  series: [{ name: "cfs", samples: Float64Array.from(samples) }],
+  series: [{ name: "cfs", values: Float64Array.from(samples) }],
 });
 
 describe("cdfHtml()", () => {
@@ -128,6 +128,13 @@ describe("cdfHtml()", () => {
       }),
       { seed: SEED, numRuns: 60 },
     );
+  });
+
+  it("a histogram draws the same curve as its samples", () => {
+    const counts = Float64Array.of(3, 0, 5, 2);
+    const values = Float64Array.of(4, 3, 0.5, 2);
+    const histogram = cdfHtml({ ...section([]), series: [{ name: "cfs", values, counts }] }, "b0");
+    expect(histogram).toBe(cdfHtml(section([0.5, 0.5, 0.5, 0.5, 0.5, 2, 2, 4, 4, 4]), "b0"));
   });
 
   it("draws nothing, zeros and one sample without NaN", () => {
