@@ -19,7 +19,7 @@ export interface Kind<Item> {
 }
 
 /** Names by file, sorted; those that export nothing of the kind among them. */
-export function fileNames(kind: Kind<unknown>): string[] {
+function fileNames(kind: Kind<unknown>): string[] {
   const self = kind.beside.pathname.split("/").at(-1)!;
   const extension = self.slice(self.lastIndexOf("."));
   return readdirSync(new URL(".", kind.beside))
