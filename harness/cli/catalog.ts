@@ -3,7 +3,9 @@
  * `target`. A new one is a new file and nothing else; helper files in the same folder export neither and are passed by.
  */
 import { readdirSync } from "node:fs";
+import type { FuzzTarget } from "../../fuzz/target.ts";
 import { modulePath } from "../../kernel/lib/module_path.ts";
+import type { Bench } from "../bench/bench.ts";
 import { UserError } from "./exit.ts";
 import { suggestion } from "./nearest.ts";
 
@@ -17,6 +19,18 @@ export interface Kind<Item> {
   /** Only here for the type. */
   readonly item?: Item;
 }
+
+export const TARGETS: Kind<FuzzTarget> = {
+  what: "fuzz target",
+  beside: modulePath("../../fuzz/target.ts", import.meta.url),
+  key: "target",
+};
+
+export const BENCHES: Kind<Bench> = {
+  what: "benchmark",
+  beside: modulePath("../bench/bench.ts", import.meta.url),
+  key: "bench",
+};
 
 /** Names by file, sorted; those that export nothing of the kind among them. */
 function fileNames(kind: Kind<unknown>): string[] {

@@ -3,13 +3,11 @@
  * name it lists the targets. A failure ends with 3 and the one command that repeats it; Ctrl-C tells how far it came.
  */
 import type { Command } from "commander";
-import type { FuzzFailure, FuzzResult, FuzzTarget } from "../../fuzz/target.ts";
-import { modulePath } from "../../kernel/lib/module_path.ts";
+import type { FuzzFailure, FuzzResult } from "../../fuzz/target.ts";
 import { formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
 import { runCampaign } from "./campaign.ts";
 import type { Job } from "./campaign.ts";
-import { fileOf, loadAll, loadItem } from "./catalog.ts";
-import type { Kind } from "./catalog.ts";
+import { fileOf, loadAll, loadItem, TARGETS } from "./catalog.ts";
 import { EXIT } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { emit } from "./output.ts";
@@ -18,12 +16,6 @@ import { progressLine } from "./progress.ts";
 
 const RUNS_DEFAULT = 1_000;
 const RUNS_MAX = 1e12;
-const TARGETS: Kind<FuzzTarget> = {
-  what: "fuzz target",
-  beside: modulePath("../../fuzz/target.ts", import.meta.url),
-  key: "target",
-};
-
 interface Options {
   readonly seed: number;
   readonly runs: number;
