@@ -45,8 +45,8 @@ export class TaskPrograms {
     this.#leftAt = arena.f64(rows);
   }
 
-  /** True until the task was started; asking starts it. */
-  isNew(p: number): boolean {
+  /** Starts task p; false when it was started before. */
+  begin(p: number): boolean {
     if (this.#started[p] !== 0) return false;
     this.#started[p] = 1;
     return true;

@@ -13,13 +13,10 @@
  * inside the kernel; whatever comes for it in the meantime waits. Costs are those of sched/cost.ts.
  */
 import { TaskLeft, WakeContext } from "./abi/events.ts";
-import type { EventSink } from "./abi/machine.ts";
 import type { PolicyFactory } from "./abi/sched.ts";
-import { nanos } from "./abi/units.ts";
-import type { Nanos } from "./abi/units.ts";
 import { Arena } from "./lib/arena.ts";
 import { KeyedHeap } from "./lib/keyed_heap.ts";
-import { nextUnit, PRNG_WORDS, seedPrng } from "./lib/prng.ts";
+import type { VirtualMachine } from "./machine.ts";
 import { TaskPrograms } from "./task.ts";
 import { cpuAt, Sched, SchedMetrics } from "../sched/index.ts";
 import type { Costs, LockOps, Workload } from "../sched/index.ts";
@@ -37,7 +34,6 @@ export interface LockstepConfig {
   /** End slices by a timer of their own and not at the next tick (Linux: HRTICK). */
   readonly exactSlices: boolean;
   readonly metrics: boolean;
-  readonly seed: number;
 }
 
 const NO_LOCKS: LockOps = { lock: () => {}, unlock: () => {} };
@@ -60,12 +56,14 @@ export class LockstepWorld {
   readonly #events: KeyedHeap;
   readonly #busy: Float64Array;
   readonly #pending: Uint8Array;
-  readonly #chance: Int32Array;
+  readonly #machine: VirtualMachine;
+  readonly #time: Float64Array;
   #anyPending = false;
-  #now = 0;
   #steps = 0;
 
-  constructor(config: LockstepConfig, trace: EventSink) {
+  constructor(machine: VirtualMachine, config: LockstepConfig) {
+    this.#machine = machine;
+    this.#time = machine.time;
     const rows = config.workload.tasks.length + 1;
     this.#cpus = config.cpus;
     this.#rows = rows;
@@ -79,11 +77,11 @@ export class LockstepWorld {
       arena,
       { cpus: config.cpus, tasksMax: rows, tickNs: config.tickNs, policy: config.policy, fallback: config.fallback },
       {
-        now: this.now,
-        trace,
+        now: machine.now,
+        trace: machine.trace,
         locks: NO_LOCKS,
         wakePath: () => {
-          this.#now += config.costs.select;
+          this.#time[0]! += config.costs.select;
         },
         resched: (cpu) => this.#resched(cpu),
       },
@@ -93,8 +91,6 @@ export class LockstepWorld {
     this.#events = new KeyedHeap(arena.f64(slots), arena.f64(slots), arena.i32(slots), arena.i32(slots + 1), 0, slots);
     this.#busy = arena.f64(config.cpus);
     this.#pending = arena.u8(config.cpus);
-    this.#chance = arena.i32(PRNG_WORDS);
-    seedPrng(this.#chance, config.seed);
     this.programs = new TaskPrograms(arena, config.workload);
     for (let cpu = 0; cpu < config.cpus; cpu++) this.sched.schedule(cpu, TaskLeft.Runnable);
     for (const [index, spec] of config.workload.tasks.entries()) {
@@ -103,8 +99,6 @@ export class LockstepWorld {
     }
     this.#events.set(slots - 1, WATCHDOG_PERIOD_NS, 0);
   }
-
-  readonly now = (): Nanos => nanos(this.#now);
 
   /** Events handled so far. */
   get steps(): number {
@@ -121,11 +115,11 @@ export class LockstepWorld {
       const slot = events.first();
       const at = events.key[slot]!;
       if (at > untilNs) {
-        this.#now = untilNs;
+        this.#time[0] = untilNs;
         return true;
       }
       this.#steps++;
-      this.#now = at;
+      this.#time[0] = at;
       if (slot >= rows + cpus && slot < rows + 2 * cpus) this.#onCpu(slot - rows - cpus, at);
       else if (slot < rows) this.#onTimer(slot, at);
       else if (slot < rows + cpus) this.#onTick(slot - rows, at);
@@ -141,17 +135,17 @@ export class LockstepWorld {
     const { sched } = this;
     const cpu = sched.task.cpu[p]!;
     const busy = this.#busy[cpu]!;
-    this.#now = at >= busy ? at + this.#costs.irq : busy;
-    if (this.programs.isNew(p)) sched.wakeNew(p, cpu, 0);
+    this.#time[0] = at >= busy ? at + this.#costs.irq : busy;
+    if (this.programs.begin(p)) sched.wakeNew(p, cpu, 0);
     else sched.wake(p, cpu, WakeContext.Timer);
-    this.#now += this.#costs.wake;
+    this.#time[0]! += this.#costs.wake;
     this.#endInterrupt(cpu, Math.max(at, busy));
   }
 
   /** The interrupt that began at `from` is over: its time is nobody's CPU time. */
   #endInterrupt(cpu: number, from: number): void {
-    this.#busy[cpu] = this.#now;
-    if (this.sched.policy.irqTimeAccounting === true) this.sched.cpu.irqTime[cpuAt(cpu)]! += this.#now - from;
+    this.#busy[cpu] = this.#time[0]!;
+    if (this.sched.policy.irqTimeAccounting === true) this.sched.cpu.irqTime[cpuAt(cpu)]! += this.#time[0]! - from;
     const p = this.sched.running(cpu);
     if (p !== 0 && this.programs.polls[p] !== 0 && this.#pending[cpu] === 0 && !this.sched.needResched(cpu))
       this.#runOn(cpu, p);
@@ -159,10 +153,10 @@ export class LockstepWorld {
 
   #onTick(cpu: number, at: number): void {
     const from = Math.max(at, this.#busy[cpu]!);
-    this.#now = from;
+    this.#time[0] = from;
     this.#events.set(this.#rows + cpu, at + this.#tickNs, RANK_TICK);
     this.sched.tick(cpu);
-    this.#now += this.#costs.tick;
+    this.#time[0]! += this.#costs.tick;
     this.#endInterrupt(cpu, from);
   }
 
@@ -200,21 +194,22 @@ export class LockstepWorld {
     for (;;) {
       const left = programs.step(p, sched.task.sumExec[p]!, this.#costs.sleepCall);
       if (left === TaskLeft.Sleeping && this.#costs.sleepJitter > 0)
-        programs.owe(p, Math.floor(nextUnit(this.#chance) * this.#costs.sleepJitter));
+        programs.owe(p, this.#machine.below(this.#costs.sleepJitter));
       if (left === TaskLeft.Runnable) {
         this.#runOn(cpu, p);
         return;
       }
-      if (programs.timerNs >= 0) this.#events.set(p, this.#now + programs.timerNs + this.#costs.timerLate, RANK_TIMER);
+      if (programs.timerNs >= 0) this.#events.set(p, this.#time[0]! + programs.timerNs + this.#costs.timerLate, RANK_TIMER);
       const woken = programs.woken;
       if (woken === 0) {
         this.#switch(cpu, left);
         if (left === TaskLeft.Dead) sched.removeTask(p);
         return;
       }
-      if (programs.isNew(woken)) sched.wakeNew(woken, cpu, p);
+      if (programs.begin(woken)) sched.wakeNew(woken, cpu, p);
       else sched.wake(woken, cpu, WakeContext.Task);
-      this.#busy[cpu] = this.#now += this.#costs.wake;
+      this.#time[0]! += this.#costs.wake;
+      this.#busy[cpu] = this.#time[0]!;
       programs.target[p] = sched.task.sumExec[p]! + this.#costs.wake;
       if (this.#pending[cpu] !== 0) return;
     }
@@ -224,7 +219,7 @@ export class LockstepWorld {
   #switch(cpu: number, left: number): void {
     const prev = this.sched.running(cpu);
     const p = this.sched.schedule(cpu, left);
-    if (p !== prev && prev !== 0) this.programs.depart(prev, this.#now);
+    if (p !== prev && prev !== 0) this.programs.depart(prev, this.#time[0]!);
     const tick = this.#rows + cpu;
     if (p === 0) {
       this.#events.remove(tick);
@@ -232,10 +227,10 @@ export class LockstepWorld {
       return;
     }
     if (this.#events.pos[tick] === 0) {
-      const ticks = Math.floor((this.#now - this.#tickPhaseNs) / this.#tickNs) + 1;
+      const ticks = Math.floor((this.#time[0]! - this.#tickPhaseNs) / this.#tickNs) + 1;
       this.#events.set(tick, this.#tickPhaseNs + ticks * this.#tickNs, RANK_TICK);
     }
-    if (p !== prev) this.programs.arrive(p, cpu, this.#now, this.#costs);
+    if (p !== prev) this.programs.arrive(p, cpu, this.#time[0]!, this.#costs);
     this.#runOn(cpu, p);
   }
 
@@ -246,7 +241,7 @@ export class LockstepWorld {
     if (this.#exactSlices) left = Math.min(left, slice[p]!);
     else if (this.programs.polls[p] !== 0 && this.sched.policy.sliceEndsOnAccount === true)
       left = Math.min(left, slice[p]! + this.#costs.poll);
-    this.#events.set(this.#rows + this.#cpus + cpu, this.#now + Math.max(0, left), RANK_CPU);
+    this.#events.set(this.#rows + this.#cpus + cpu, this.#time[0]! + Math.max(0, left), RANK_CPU);
   }
 
   /** The core wants CPU `cpu` to pick anew; noted, and settled when the present handler's time has been counted. */
@@ -261,7 +256,7 @@ export class LockstepWorld {
       if (this.#pending[cpu] === 0) continue;
       this.#pending[cpu] = 0;
       const idle = this.sched.running(cpu) === 0;
-      const from = this.#busy[cpu]! >= this.#now ? this.#busy[cpu]! : this.#now + this.#costs.ipi;
+      const from = this.#busy[cpu]! >= this.#time[0]! ? this.#busy[cpu]! : this.#time[0]! + this.#costs.ipi;
       const at = from + (idle ? this.#costs.idleExit : this.#costs.resched);
       this.#events.set(this.#rows + this.#cpus + cpu, at, RANK_CPU);
     }

@@ -29,7 +29,23 @@ export interface Costs {
   readonly migration: number;
   readonly cold: number;
   readonly coldSpan: number;
+  /** Kernel threads that are always there: each wakes every `periodNs` and works for a moment. */
+  readonly background: readonly Background[];
 }
+
+export interface Background {
+  readonly name: string;
+  readonly periodNs: number;
+  readonly runNs: number;
+}
+
+/** The kernel threads that the recordings show beside the workload, at their mean rates: .0005 of the CPU in all. */
+const KERNEL_THREADS: readonly Background[] = [
+  { name: "kcompactd0", periodNs: 512_000_000, runNs: 1_000 },
+  { name: "kworker/0:2", periodNs: 300_000_000, runNs: 1_000 },
+  { name: "rcu_preempt", periodNs: 431_000_000, runNs: 1_000 },
+  { name: "kworker/u2:0", periodNs: 700_000_000, runNs: 1_000 },
+];
 
 /** Fitted to recordings c1 to c3 under QEMU's instruction counting (16 ns an instruction, no caches, tracer on). */
 const icount: Costs = {
@@ -47,6 +63,7 @@ const icount: Costs = {
   migration: 0,
   cold: 0,
   coldSpan: 1_000_000,
+  background: KERNEL_THREADS,
 };
 
 /** Orders of magnitude of a current x86 server (lmbench-style switch 1-2 us, timer slack 50 us); not a measurement. */
@@ -65,6 +82,7 @@ const hardware: Costs = {
   migration: 5_000,
   cold: 10_000,
   coldSpan: 1_000_000,
+  background: [],
 };
 
 const NONE = 0;
@@ -84,6 +102,7 @@ const none: Costs = {
   migration: NONE,
   cold: NONE,
   coldSpan: 1,
+  background: [],
 };
 
 export const COSTS = { icount, hardware, none } as const;
