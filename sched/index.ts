@@ -12,3 +12,8 @@ export { roundRobin, rr } from "./policies/rr.ts";
 export { cpuAt } from "./table.ts";
 export { Op } from "./workload/program.ts";
 export type { Program, TaskSpec, Workload } from "./workload/program.ts";
+export { closedWorkload, draw, meanOf, openWorkload, periodicWorkload, secondMomentOf } from "./workload/generate.ts";
+export type { ClosedOptions, Distribution, OpenOptions, PeriodicTask } from "./workload/generate.ts";
+export { SPEC_US_MAX, parseSpecs, specText, specWorkload } from "./workload/spec.ts";
+export type { Spec } from "./workload/spec.ts";
+export { NICE_MAX, NICE_MIN, loadWeightOf } from "./weight.ts";
