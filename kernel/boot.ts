@@ -54,7 +54,8 @@ export const STEPS: readonly Step[] = [
     start: async (slots, config) => {
       const { EventLog } = await import("./observe/event_log.ts");
       slots.log = new EventLog(config.cpus);
-      for (const [index, task] of config.workload.tasks.entries()) slots.log.names.set(index + 1, task.name);
+      const named = [...config.workload.tasks, ...config.costs.background];
+      for (const [index, { name }] of named.entries()) slots.log.names.set(index + 1, name);
     },
   },
   {

@@ -13,13 +13,14 @@
  * inside the kernel; whatever comes for it in the meantime waits. Costs are those of sched/cost.ts.
  */
 import { TaskLeft, WakeContext } from "./abi/events.ts";
+import type { Machine } from "./abi/machine.ts";
 import type { PolicyFactory } from "./abi/sched.ts";
 import { Arena } from "./lib/arena.ts";
 import { KeyedHeap } from "./lib/keyed_heap.ts";
 import type { VirtualMachine } from "./machine.ts";
 import { TaskPrograms } from "./task.ts";
-import { cpuAt, Sched, SchedMetrics } from "../sched/index.ts";
-import type { Costs, LockOps, Workload } from "../sched/index.ts";
+import { cpuAt, Op, Sched, SchedMetrics } from "../sched/index.ts";
+import type { Background, Costs, LockOps, TaskSpec, Workload } from "../sched/index.ts";
 
 export interface LockstepConfig {
   readonly cpus: number;
@@ -64,7 +65,7 @@ export class LockstepWorld {
   constructor(machine: VirtualMachine, config: LockstepConfig) {
     this.#machine = machine;
     this.#time = machine.time;
-    const rows = config.workload.tasks.length + 1;
+    const rows = config.workload.tasks.length + config.costs.background.length + 1;
     this.#cpus = config.cpus;
     this.#rows = rows;
     this.#costs = config.costs;
@@ -91,9 +92,10 @@ export class LockstepWorld {
     this.#events = new KeyedHeap(arena.f64(slots), arena.f64(slots), arena.i32(slots), arena.i32(slots + 1), 0, slots);
     this.#busy = arena.f64(config.cpus);
     this.#pending = arena.u8(config.cpus);
-    this.programs = new TaskPrograms(arena, config.workload);
+    const workload = withBackground(machine, config.workload, config.costs.background);
+    this.programs = new TaskPrograms(arena, workload);
     for (let cpu = 0; cpu < config.cpus; cpu++) this.sched.schedule(cpu, TaskLeft.Runnable);
-    for (const [index, spec] of config.workload.tasks.entries()) {
+    for (const [index, spec] of workload.tasks.entries()) {
       const p = this.sched.addTask(spec.nice, index % config.cpus);
       if (spec.startNs >= 0) this.#events.set(p, spec.startNs, RANK_TIMER);
     }
@@ -199,7 +201,8 @@ export class LockstepWorld {
         this.#runOn(cpu, p);
         return;
       }
-      if (programs.timerNs >= 0) this.#events.set(p, this.#time[0]! + programs.timerNs + this.#costs.timerLate, RANK_TIMER);
+      if (programs.timerNs >= 0)
+        this.#events.set(p, this.#time[0]! + programs.timerNs + this.#costs.timerLate, RANK_TIMER);
       const woken = programs.woken;
       if (woken === 0) {
         this.#switch(cpu, left);
@@ -261,6 +264,15 @@ export class LockstepWorld {
       this.#events.set(this.#rows + this.#cpus + cpu, at, RANK_CPU);
     }
   }
+}
+
+/** The workload and, after its tasks, the kernel threads of the cost profile, each from a moment of its own. */
+function withBackground(machine: Machine, workload: Workload, background: readonly Background[]): Workload {
+  const threads = background.map(({ name, periodNs, runNs }): TaskSpec => {
+    const program = { ops: Uint8Array.of(Op.Run, Op.Sleep), args: Float64Array.of(runNs, periodNs), loopTo: 0 };
+    return { name, nice: 0, startNs: machine.below(periodNs), program };
+  });
+  return { tasks: [...workload.tasks, ...threads] };
 }
 
 /** Enough for every table of a lockstep machine: per task, per CPU, and per task and CPU (run queues). */
