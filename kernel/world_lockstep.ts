@@ -78,7 +78,15 @@ export class LockstepWorld {
     this.sched = new Sched(
       arena,
       { cpus: config.cpus, tasksMax: rows, tickNs: config.tickNs, policy: config.policy, fallback: config.fallback },
-      { now: this.now, trace, locks: NO_LOCKS, resched: (cpu) => this.#resched(cpu) },
+      {
+        now: this.now,
+        trace,
+        locks: NO_LOCKS,
+        wakePath: () => {
+          this.#now += config.costs.select;
+        },
+        resched: (cpu) => this.#resched(cpu),
+      },
       this.metrics,
     );
     const slots = rows + 2 * config.cpus + 1;
@@ -143,7 +151,10 @@ export class LockstepWorld {
   /** The interrupt that began at `from` is over: its time is nobody's CPU time. */
   #endInterrupt(cpu: number, from: number): void {
     this.#busy[cpu] = this.#now;
-    this.sched.cpu.irqTime[cpuAt(cpu)]! += this.#now - from;
+    if (this.sched.policy.irqTimeAccounting === true) this.sched.cpu.irqTime[cpuAt(cpu)]! += this.#now - from;
+    const p = this.sched.running(cpu);
+    if (p !== 0 && this.programs.polls[p] !== 0 && this.#pending[cpu] === 0 && !this.sched.needResched(cpu))
+      this.#runOn(cpu, p);
   }
 
   #onTick(cpu: number, at: number): void {

@@ -33,6 +33,8 @@ export interface SchedWorld {
   readonly now: () => Nanos;
   readonly trace: EventSink;
   readonly locks: LockOps;
+  /** Between waking and queueing: a world with modelled costs moves its clock on by what that takes. */
+  readonly wakePath: () => void;
   /** Makes `cpu` call schedule() soon; the core has set its resched word. */
   readonly resched: (cpu: number) => void;
 }
@@ -72,6 +74,8 @@ export class Sched implements SchedKernel {
   #epoch = 0;
   #dispatchCpu = -1;
   #inserted = 0;
+  /** CPU whose accounting stands still while it picks, or -1. */
+  #clockHeld = -1;
 
   /** `metrics` undefined: no statistics are kept. Instances over one arena must be made with equal arguments. */
   constructor(arena: Arena, config: SchedConfig, world: SchedWorld, metrics?: SchedMetrics) {
@@ -125,6 +129,7 @@ export class Sched implements SchedKernel {
     const at = cpuAt(cpu);
     const p = this.cpu.curr[at]!;
     if (p === 0) return;
+    if (this.#clockHeld === cpu) return;
     const clockTask = this.now() - this.cpu.irqTime[at]!;
     const delta = clockTask - this.cpu.execStart[at]!;
     if (delta <= 0) return;
@@ -260,6 +265,7 @@ export class Sched implements SchedKernel {
     const now = this.now();
     if (!isNew) this.#trace(Ev.SchedWaking, byCpu, p, target, context, nice);
     if (target !== prev && !isNew) this.#trace(Ev.SchedMigrate, byCpu, p, prev, target, nice);
+    this.#world.wakePath();
     this.#lock(target);
     task.cpu[p] = target;
     task.wokenAt[p] = now;
@@ -273,7 +279,9 @@ export class Sched implements SchedKernel {
     } catch (thrown) {
       this.#caught(thrown);
     }
-    const idle = this.cpu.curr[cpuAt(target)] === 0;
+    const at = cpuAt(target);
+    const idle = this.cpu.curr[at] === 0;
+    if (!idle && this.cpu.reschedWords[at] !== 0) this.cpu.skipClock[at] = 1;
     this.#unlock(target);
     this.#trace(isNew ? Ev.SchedWakeupNew : Ev.SchedWakeup, byCpu, p, target, 0, nice);
     if (idle) this.#resched(target);
@@ -319,6 +327,9 @@ export class Sched implements SchedKernel {
     const { task, policy } = this;
     if (this.cpu.reschedWords[at] !== 0) Atomics.store(this.cpu.reschedWords, at, 0);
     this.#lock(cpu);
+    const skipClock = this.cpu.skipClock[at] !== 0;
+    this.cpu.skipClock[at] = 0;
+    this.#clockHeld = skipClock ? cpu : -1;
     this.account(cpu);
     const prev = curr[at]!;
     const now = this.now();
@@ -347,7 +358,11 @@ export class Sched implements SchedKernel {
       task.setState(prev, left === TaskLeft.Dead ? TaskState.Dead : TaskState.Sleeping);
       this.metrics?.onBlock(prev, now, task.sumExec[prev]!);
     }
-    if (next !== prev) this.#switchTo(cpu, prev, next, left, now);
+    if (next !== prev) {
+      if (!skipClock) this.cpu.execStart[at] = Math.max(this.cpu.execStart[at]!, now - this.cpu.irqTime[at]!);
+      this.#switchTo(cpu, prev, next, left, now);
+    }
+    this.#clockHeld = -1;
     if (next === 0) this.#setIdle(cpu, true);
     else if (prev === 0) this.#setIdle(cpu, false);
     this.#unlock(cpu);
@@ -385,7 +400,6 @@ export class Sched implements SchedKernel {
     const { task } = this;
     const at = cpuAt(cpu);
     this.cpu.curr[at] = next;
-    this.cpu.execStart[at] = Math.max(this.cpu.execStart[at]!, now - this.cpu.irqTime[at]!);
     if (next !== 0) {
       this.#unlink(next, cpu);
       task.setState(next, TaskState.Running);

@@ -2,6 +2,7 @@
  * What the scheduler's own work costs, as named profiles of constants; all in nanoseconds of the CPU it happens on.
  *
  *   timer or device interrupt at t:  t + irq           the task is being woken (sched_waking)
+ *                                      + select        its run queue is locked and its clock brought up to date
  *                                      + wake          it is on the run queue; the interrupt is over
  *                                      + resched       sched_switch, when it preempts; or + idleExit on an idle CPU
  *   tick at t:                       t + tick          the accounting is done; + resched when a switch is due
@@ -15,6 +16,7 @@
  */
 export interface Costs {
   readonly irq: number;
+  readonly select: number;
   readonly wake: number;
   readonly resched: number;
   readonly idleExit: number;
@@ -32,7 +34,8 @@ export interface Costs {
 /** Fitted to recordings c1 to c3 under QEMU's instruction counting (16 ns an instruction, no caches, tracer on). */
 const icount: Costs = {
   irq: 5_000,
-  wake: 39_000,
+  select: 20_000,
+  wake: 19_000,
   resched: 41_000,
   idleExit: 35_000,
   tick: 12_000,
@@ -49,7 +52,8 @@ const icount: Costs = {
 /** Orders of magnitude of a current x86 server (lmbench-style switch 1-2 us, timer slack 50 us); not a measurement. */
 const hardware: Costs = {
   irq: 500,
-  wake: 700,
+  select: 400,
+  wake: 300,
   resched: 800,
   idleExit: 1_500,
   tick: 900,
@@ -67,6 +71,7 @@ const NONE = 0;
 /** Everything is free and timers are exact: for analytic checks. */
 const none: Costs = {
   irq: NONE,
+  select: NONE,
   wake: NONE,
   resched: NONE,
   idleExit: NONE,

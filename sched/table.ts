@@ -98,6 +98,8 @@ export class CpuTable {
   readonly rqTail: Int32Array;
   /** Task clock (time less time in interrupts) up to which the running task is accounted. */
   readonly execStart: Float64Array;
+  /** 1: a wake-up has asked for the coming pick, which uses its clock and takes no new one (Linux: rq_clock_skip_update). */
+  readonly skipClock: Int32Array;
   /** Time spent in interrupts, ns, which belongs to no task (Linux: CONFIG_IRQ_TIME_ACCOUNTING); the executor's. */
   readonly irqTime: Float64Array;
 
@@ -111,6 +113,7 @@ export class CpuTable {
     this.rqHead = arena.i32(cpus * CPU_STRIDE);
     this.rqTail = arena.i32(cpus * CPU_STRIDE);
     this.execStart = arena.f64(cpus * CPU_STRIDE);
+    this.skipClock = arena.i32(cpus * CPU_STRIDE);
     this.irqTime = arena.f64(cpus * CPU_STRIDE);
   }
 }

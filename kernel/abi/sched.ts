@@ -97,6 +97,8 @@ export interface SchedKernel {
   selectCpuDfl(p: number, prevCpu: number, wakeFlags: number): number;
   /** Task that runs on a CPU, 0 when idle. */
   running(cpu: number): number;
+  /** The CPU was asked to pick anew and has not yet. */
+  needResched(cpu: number): boolean;
   /** Tasks that wait on the CPU's queues or run on it. */
   nrRunning(cpu: number): number;
   /** Brings the running task's sumExec and slice up to now. */
@@ -111,6 +113,8 @@ export interface SchedPolicy {
   readonly timeoutMs?: number;
   /** Tasks wait on per-CPU queues of the policy: the core's balancing may move them (dequeue, then enqueue elsewhere). */
   readonly perCpuQueues?: boolean;
+  /** Time in interrupts belongs to no task (the modelled kernel has CONFIG_IRQ_TIME_ACCOUNTING); else to whoever runs. */
+  readonly irqTimeAccounting?: boolean;
   /** A slice ends as soon as accounting sees it used up, not only at a tick (EEVDF's update_curr). */
   readonly sliceEndsOnAccount?: boolean;
   init?(): void;

@@ -87,7 +87,7 @@ export const cfs: PolicyFactory = (k) => {
   const join = (cpu: number, p: number): void => {
     joined[p] = loadWeight[p]!;
     home[p] = cpu;
-    load[cpu]! += joined[p]!;
+    load[cpu]! += joined[p];
     nr[cpu]!++;
   };
   const leave = (cpu: number, p: number): void => {
@@ -108,6 +108,7 @@ export const cfs: PolicyFactory = (k) => {
   return {
     name: "cfs",
     perCpuQueues: true,
+    irqTimeAccounting: true,
     initTask: (p) => {
       vruntime[p] = seenExec[p] = pickedExec[p] = joined[p] = 0;
       home[p] = cpuOf[p]!;
@@ -127,7 +128,7 @@ export const cfs: PolicyFactory = (k) => {
       waiting[cpu]!.set(p, vruntime[p]!, serial[cpu]!++);
       if ((flags & (ENQ_WAKEUP | ENQ_NEW | ENQ_MIGRATED)) === 0) return;
       const curr = k.running(cpu);
-      if (curr === 0 || slice[curr] === 0 || behind(curr, p) !== 1) return;
+      if (curr === 0 || k.needResched(cpu) || behind(curr, p) !== 1) return;
       nextBuddy[cpu] = p;
       if (nr[cpu]! >= NR_LATENCY) lastBuddy[cpu] = curr;
       k.kickCpu(cpu, KICK_PREEMPT);

@@ -91,11 +91,20 @@ export const eevdf: PolicyFactory = (k) => {
     nr[cpu]!--;
   };
 
-  /** CPU time until p's request is fulfilled, ns: its slice. */
-  const sliceLeft = (p: number): number =>
-    Math.max(1, Math.ceil(((deadline[p]! - vruntime[p]!) * loadWeight[p]!) / NICE_0_LOAD));
+  /** A task that goes on after its request was fulfilled (it was not switched out) has no right to run to parity. */
+  const unprotected = (p: number): boolean => pickedDeadline[p] !== deadline[p];
 
-  /** What the running task has used; true when its request is fulfilled and a new deadline was set. */
+  /** CPU time until p's request is fulfilled or, unprotected, until it owes time, ns: its slice. */
+  const sliceLeft = (cpu: number, p: number): number => {
+    const toDeadline = ((deadline[p]! - vruntime[p]!) * loadWeight[p]!) / NICE_0_LOAD;
+    const others = load[cpu]! - joined[p]!;
+    if (others === 0 || !unprotected(p)) return Math.max(1, Math.ceil(toDeadline));
+    const owed = sum[cpu]! - (vruntime[p]! - ref[cpu]!) * load[cpu]!;
+    const toParity = (owed * loadWeight[p]!) / (NICE_0_LOAD * others);
+    return Math.max(1, Math.ceil(Math.min(toDeadline, toParity + 1)));
+  };
+
+  /** Accounts the running task; true when it should be compared anew: request fulfilled, or unprotected and in debt. */
   const updateCurr = (cpu: number): boolean => {
     k.account(cpu);
     const p = k.running(cpu);
@@ -107,7 +116,7 @@ export const eevdf: PolicyFactory = (k) => {
     vruntime[p]! += by;
     sum[cpu]! += joined[p]! * by;
     moveRef(cpu);
-    if (vruntime[p]! < deadline[p]!) return false;
+    if (vruntime[p]! < deadline[p]!) return unprotected(p) && !eligible(cpu, p);
     deadline[p] = vruntime[p]! + fairDelta(baseSlice, p);
     return true;
   };
@@ -127,12 +136,12 @@ export const eevdf: PolicyFactory = (k) => {
       lag = Math.trunc((vlag[p]! * (load[cpu]! + loadWeight[p]!)) / (load[cpu]! === 0 ? 1 : load[cpu]!));
     vruntime[p] = averageOf(cpu) - lag;
     if (relDeadline[p] !== 0) {
-      deadline[p]! += vruntime[p]!;
+      deadline[p]! += vruntime[p];
       relDeadline[p] = 0;
       return;
     }
     const vslice = fairDelta(baseSlice, p);
-    deadline[p] = vruntime[p]! + (isNew ? Math.floor(vslice / 2) : vslice);
+    deadline[p] = vruntime[p] + (isNew ? Math.floor(vslice / 2) : vslice);
   };
 
   /**
@@ -164,7 +173,7 @@ export const eevdf: PolicyFactory = (k) => {
   const pick = (cpu: number, curr: number): number => {
     if (nr[cpu] === 1) return curr === 0 ? waiting[cpu]!.first() : curr;
     const stays = curr !== 0 && eligible(cpu, curr);
-    if (stays && pickedDeadline[curr] === deadline[curr]) return curr;
+    if (stays && !unprotected(curr)) return curr;
     const best = earliestEligible(cpu);
     if (best < 0) return stays ? curr : waiting[cpu]!.first();
     return stays && deadline[curr]! < deadline[best]! ? curr : best;
@@ -179,7 +188,10 @@ export const eevdf: PolicyFactory = (k) => {
     leave(cpu, p);
   };
 
-  /** The sleeper woke before its lag was worked off (requeue_delayed_entity). */
+  /**
+   * The sleeper woke before it was dropped (requeue_delayed_entity). As in Linux the running task is not accounted
+   * first: V is as of its last accounting, and what it ran since is credited to the sleeper.
+   */
   const wakeDelayed = (cpu: number, p: number): void => {
     delayed[p] = 0;
     updateLag(cpu, p);
@@ -206,18 +218,19 @@ export const eevdf: PolicyFactory = (k) => {
     },
     enqueue: (p, flags) => {
       const cpu = cpuOf[p]!;
-      if ((flags & ENQ_JOINS) !== 0) {
+      if (delayed[p] !== 0) wakeDelayed(cpu, p);
+      else if ((flags & ENQ_JOINS) !== 0) {
         updateCurrAndPreempt(cpu);
-        if (delayed[p] !== 0) wakeDelayed(cpu, p);
-        else {
-          if ((flags & ENQ_RESTORE) === 0) place(cpu, p, (flags & ENQ_NEW) !== 0);
-          join(cpu, p);
-        }
+        if ((flags & ENQ_RESTORE) === 0) place(cpu, p, (flags & ENQ_NEW) !== 0);
+        join(cpu, p);
       }
       waiting[cpu]!.set(p, deadline[p]!, serial[cpu]!++);
       if ((flags & (ENQ_WAKEUP | ENQ_NEW | ENQ_MIGRATED)) === 0) return;
       const curr = k.running(cpu);
-      if (curr !== 0 && slice[curr] !== 0 && pick(cpu, curr) === p) k.kickCpu(cpu, KICK_PREEMPT);
+      if (curr === 0 || k.needResched(cpu)) return;
+      updateCurrAndPreempt(cpu);
+      if (pick(cpu, curr) === p) k.kickCpu(cpu, KICK_PREEMPT);
+      else slice[curr] = sliceLeft(cpu, curr);
     },
     dequeue: (p, flags) => {
       const cpu = cpuOf[p]!;
@@ -238,11 +251,11 @@ export const eevdf: PolicyFactory = (k) => {
         chosen = pick(cpu, prev);
       }
       if (chosen <= 0 || chosen === prev) {
-        if (prev !== 0) slice[prev] = sliceLeft(prev);
+        if (prev !== 0) slice[prev] = sliceLeft(cpu, prev);
         return;
       }
       waiting[cpu]!.remove(chosen);
-      k.dsqInsert(chosen, DSQ_LOCAL, sliceLeft(chosen), 0);
+      k.dsqInsert(chosen, DSQ_LOCAL, sliceLeft(cpu, chosen), 0);
     },
     running: (p) => {
       const cpu = cpuOf[p]!;
@@ -250,7 +263,7 @@ export const eevdf: PolicyFactory = (k) => {
       if (joined[p] === 0) {
         place(cpu, p, false);
         join(cpu, p);
-        slice[p] = sliceLeft(p);
+        slice[p] = sliceLeft(cpu, p);
       }
       pickedDeadline[p] = deadline[p]!;
     },
