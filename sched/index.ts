@@ -16,4 +16,4 @@ export { closedWorkload, draw, meanOf, openWorkload, periodicWorkload, secondMom
 export type { ClosedOptions, Distribution, OpenOptions, PeriodicTask } from "./workload/generate.ts";
 export { SPEC_US_MAX, parseSpecs, specText, specWorkload } from "./workload/spec.ts";
 export type { Spec } from "./workload/spec.ts";
-export { NICE_MAX, NICE_MIN, loadWeightOf } from "./weight.ts";
+export { NICE_MIN, loadWeightOf } from "./weight.ts";

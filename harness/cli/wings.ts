@@ -14,6 +14,11 @@ export interface Wing {
 
 export const WINGS: readonly Wing[] = [
   {
+    group: "Scheduler:",
+    commands: { trace: "statistics of a scheduler trace, real or ours, and its export" },
+    load: () => import("./trace.ts"),
+  },
+  {
     group: "Measure and try:",
     commands: { bench: "run a benchmark against its peers, or list them" },
     load: () => import("./bench.ts"),

@@ -201,7 +201,8 @@ export class FtraceParser implements FieldSink {
   }
 
   marked(text: string): void {
-    this.#emit(Ev.Mark, this.#log.markNumber(text), this.#pid, 0, 0);
+    const line = text.trimEnd().replaceAll(/\p{Cc}/gu, "?");
+    this.#emit(Ev.Mark, this.#log.markNumber(line), this.#pid, 0, 0);
   }
 
   own(type: number, a: number, b: number, c: number, d: number): void {

@@ -142,7 +142,6 @@ class Importer {
       const draft = this.#find(log.aAt(row), (nices << 16) >> 24);
       this.#leaveCpu(draft, at);
       if (!isRunnable(left)) this.#onBlock(draft, left, at);
-      else draft.early = undefined;
     }
     // A switch was lost if another task was thought to be there: close its stretch, it left preempted for all we know.
     if (prev !== 0 && prev !== log.aAt(row)) this.#leaveCpu(this.#find(prev), at);

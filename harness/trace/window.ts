@@ -5,6 +5,7 @@
  *
  * - windowOf(log, from?, to?)     seconds of the trace's own time replace either edge, within the trace
  * - workloadTasks(log, window)    in the order of their forks, then of first appearance; idle is never one
+ * - tasksThatRan(log, window)     whatever the marks say
  */
 import { Ev } from "../../kernel/abi/events.ts";
 import type { EventLog } from "../../kernel/index.ts";
@@ -51,28 +52,33 @@ export function windowOf(log: EventLog, fromSeconds?: number, toSeconds?: number
   return { fromNs, toNs };
 }
 
-export function workloadTasks(log: EventLog, window: TraceWindow): readonly number[] {
-  const parentOf = new Map<number, number>();
+/** Every task that was on a CPU within the window, but idle: in the order of their forks, then of first appearance. */
+export function tasksThatRan(log: EventLog, window: TraceWindow): readonly number[] {
   const seen = new Set<number>();
   const ran = new Set<number>();
   for (let row = 0; row < log.count; row++) {
-    const type = log.typeAt(row);
-    const a = log.aAt(row);
-    const b = log.bAt(row);
-    if (type === Ev.SchedFork) {
-      parentOf.set(b, a);
-      seen.add(b);
-    } else if (type === Ev.SchedSwitch) {
-      const at = log.timeAt(row);
-      seen.add(a).add(b);
-      if (at > window.fromNs) ran.add(a);
-      if (at < window.toNs) ran.add(b);
-    }
+    if (log.typeAt(row) !== Ev.SchedSwitch) continue;
+    const at = log.timeAt(row);
+    seen.add(log.aAt(row)).add(log.bAt(row));
+    if (at > window.fromNs) ran.add(log.aAt(row));
+    if (at < window.toNs) ran.add(log.bAt(row));
   }
+  const inOrder = new Set([...parents(log).keys(), ...seen]);
+  return [...inOrder].filter((task) => task !== 0 && ran.has(task));
+}
+
+export function workloadTasks(log: EventLog, window: TraceWindow): readonly number[] {
   const start = findMark(log, MARK_START);
+  const parentOf = parents(log);
   const family = start < 0 ? undefined : parentOf.get(log.bAt(start));
-  if (family !== undefined) return [...parentOf.keys()].filter((task) => parentOf.get(task) === family);
-  const forked = [...parentOf.keys()];
-  const others = [...seen].filter((task) => !parentOf.has(task));
-  return [...forked, ...others].filter((task) => task !== 0 && ran.has(task));
+  if (family === undefined) return tasksThatRan(log, window);
+  return [...parentOf.keys()].filter((task) => parentOf.get(task) === family);
+}
+
+/** Child -> parent, in the order of the forks. */
+function parents(log: EventLog): Map<number, number> {
+  const parentOf = new Map<number, number>();
+  for (let row = 0; row < log.count; row++)
+    if (log.typeAt(row) === Ev.SchedFork) parentOf.set(log.bAt(row), log.aAt(row));
+  return parentOf;
 }

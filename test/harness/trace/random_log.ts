@@ -1,6 +1,6 @@
 /**
  * Plausible event logs from a seed: a small machine that switches, wakes, forks and exits at random but never breaks the
- * rules (a task is on one CPU at most, only blocked tasks are woken to run, the dead stay dead).
+ * rules (a task is on one CPU at most, only blocked tasks and some about to block are woken, the dead stay dead).
  */
 import { Ev, TaskLeft, WakeContext } from "../../../kernel/abi/events.ts";
 import { nextBelow, prng } from "../../../kernel/lib/prng.ts";
@@ -17,6 +17,8 @@ export function randomLog(seed: number, steps: number, cpus: number, unitNs = 10
   const log = new EventLog(cpus);
   const tasks = new Map<number, { state: State; nice: number }>();
   const running = new Int32Array(cpus);
+  /** Running tasks that were woken: when they block they may go on at once. */
+  const wokenOnCpu = new Set<number>();
   let time = 5e9;
   let nextTask = 1;
   const add = (initial: State): number => {
@@ -30,7 +32,9 @@ export function randomLog(seed: number, steps: number, cpus: number, unitNs = 10
   const switchTo = (cpu: number, next: number, left: number, leaves: State): void => {
     const prev = running[cpu]!;
     log.append(time, Ev.SchedSwitch, cpu, prev, next, left, ((niceOf(prev) & 0xff) << 8) | (niceOf(next) & 0xff));
-    if (prev !== 0) tasks.get(prev)!.state = leaves;
+    const goesOn = leaves === "blocked" && wokenOnCpu.delete(prev) && pick(2) === 0;
+    if (prev !== 0) tasks.get(prev)!.state = goesOn ? "runnable" : leaves;
+    if (leaves === "runnable") wokenOnCpu.delete(prev);
     if (next !== 0) tasks.get(next)!.state = "running";
     running[cpu] = next;
   };
@@ -41,7 +45,7 @@ export function randomLog(seed: number, steps: number, cpus: number, unitNs = 10
     const current = running[cpu]!;
     const ready = inState("runnable");
     const next = ready.length > 0 && pick(8) > 0 ? ready[pick(ready.length)]! : 0;
-    const blocked = inState("blocked");
+    const blocked = pick(6) > 0 ? inState("blocked") : inState("running");
     const what = pick(10);
     if (what < 3 && (current !== 0 || next !== 0)) {
       const left = pick(2) === 0 ? TaskLeft.Runnable : TaskLeft.Preempted;
@@ -53,7 +57,8 @@ export function randomLog(seed: number, steps: number, cpus: number, unitNs = 10
       const context = [WakeContext.Task, WakeContext.Timer, WakeContext.Device][pick(3)]!;
       log.append(time, Ev.SchedWaking, cpu, task, pick(cpus), context, niceOf(task));
       if (pick(2) === 0) log.append(time, Ev.SchedWakeup, cpu, task, pick(cpus), 0, niceOf(task));
-      tasks.get(task)!.state = "runnable";
+      if (tasks.get(task)!.state === "running") wokenOnCpu.add(task);
+      else tasks.get(task)!.state = "runnable";
     } else if (what === 8 && current !== 0 && tasks.size < 12) {
       const child = add("runnable");
       log.append(time, Ev.SchedFork, cpu, current, child, 0, 0);
