@@ -68,7 +68,7 @@ export class LockstepWorld {
     const rows = config.workload.tasks.length + config.costs.background.length + 1;
     this.#cpus = config.cpus;
     this.#rows = rows;
-    this.#costs = config.costs;
+    this.#costs = config.workload.measured === true ? withoutCalls(config.costs) : config.costs;
     this.#tickNs = config.tickNs;
     this.#tickPhaseNs = config.tickPhaseNs;
     this.#exactSlices = config.exactSlices;
@@ -265,6 +265,9 @@ export class LockstepWorld {
     }
   }
 }
+
+/** Costs of a workload whose CPU times hold its calls already. */
+const withoutCalls = (costs: Costs): Costs => ({ ...costs, sleepCall: 0, sleepJitter: 0, timerLate: 0 });
 
 /** The workload and, after its tasks, the kernel threads of the cost profile, each from a moment of its own. */
 function withBackground(machine: Machine, workload: Workload, background: readonly Background[]): Workload {
