@@ -58,10 +58,8 @@ export async function runLockstep(options: LockstepOptions): Promise<LockstepRun
   });
   const { world, machine } = booted;
   const untilNs = options.untilNs ?? FOREVER_NS;
-  const wholeWorkload = options.untilNs === undefined;
   let complete = true;
   while (world.run(untilNs, CHUNK) && machine.now() < untilNs) {
-    if (wholeWorkload && world.programs.allExited) break;
     if (options.onProgress?.(machine.now()) === false) {
       complete = false;
       break;
