@@ -2,12 +2,12 @@
  * Scene: a recording of a real two-CPU server, replayed under each policy in the deterministic world. What differs
  * between the rows of the table is the policy and nothing else.
  */
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import type { EventLog } from "../../kernel/index.ts";
-import { modulePath } from "../../kernel/lib/module_path.ts";
 import { COSTS } from "../../sched/index.ts";
 import { textTable } from "../cli/output.ts";
 import type { Row } from "../cli/output.ts";
+import { packageRoot } from "../cli/package.ts";
 import type { Scene, Stage } from "../cli/stage.ts";
 import { runLockstep } from "../experiment/lockstep.ts";
 import { POLICIES, builtIn } from "../experiment/policies.ts";
@@ -18,7 +18,7 @@ import { saveTrace } from "../trace/store.ts";
 import { traceSummary } from "../trace/summary.ts";
 import { forEachStretch, forEachWake } from "../trace/walk.ts";
 
-const RECORDING = modulePath("../../test/fixtures/sched-traces/linux61-server.ftrace.gz", import.meta.url);
+const RECORDING = join(packageRoot, "test/fixtures/sched-traces/linux61-server.ftrace.gz");
 const CPUS = 2;
 const GANTT_NS = 200e6;
 /** The policy whose trace is written for Perfetto. */
@@ -36,7 +36,7 @@ export const policies: Scene = {
   title: "A recorded Linux server, replayed under four policies",
   needsMs: 4_000,
   async run(stage) {
-    const { log } = await readFtrace(fileURLToPath(RECORDING));
+    const { log } = await readFtrace(RECORDING);
     const { workload } = importTrace(log);
     const replays: Replayed[] = [];
     for (const [index, policy] of POLICIES.entries()) {
