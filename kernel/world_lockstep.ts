@@ -142,7 +142,7 @@ export class LockstepWorld {
     this.#time[0] = at >= busy ? at + this.#costs.irq : busy;
     if (this.programs.begin(p)) sched.wakeNew(p, cpu, 0);
     else sched.wake(p, cpu, WakeContext.Timer);
-    this.#time[0]! += this.#costs.wake;
+    this.#time[0] += this.#costs.wake;
     this.#endInterrupt(cpu, Math.max(at, busy));
   }
 
@@ -160,7 +160,7 @@ export class LockstepWorld {
     this.#time[0] = from;
     this.#events.set(this.#rows + cpu, at + this.#tickNs, RANK_TICK);
     this.sched.tick(cpu);
-    this.#time[0]! += this.#costs.tick;
+    this.#time[0] += this.#costs.tick;
     this.#endInterrupt(cpu, from);
   }
 
