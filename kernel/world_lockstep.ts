@@ -60,6 +60,8 @@ export class LockstepWorld {
   readonly #machine: VirtualMachine;
   readonly #time: Float64Array;
   #anyPending = false;
+  /** The last task whose program has an end has reached it. */
+  #finished = false;
   #steps = 0;
 
   constructor(machine: VirtualMachine, config: LockstepConfig) {
@@ -68,7 +70,7 @@ export class LockstepWorld {
     const rows = config.workload.tasks.length + config.costs.background.length + 1;
     this.#cpus = config.cpus;
     this.#rows = rows;
-    this.#costs = config.costs;
+    this.#costs = config.workload.measured === true ? withoutCalls(config.costs) : config.costs;
     this.#tickNs = config.tickNs;
     this.#tickPhaseNs = config.tickPhaseNs;
     this.#exactSlices = config.exactSlices;
@@ -113,7 +115,7 @@ export class LockstepWorld {
     const rows = this.#rows;
     const cpus = this.#cpus;
     const last = this.#steps + steps;
-    while (this.#steps < last) {
+    while (this.#steps < last && !this.#finished) {
       const slot = events.first();
       const at = events.key[slot]!;
       if (at > untilNs) {
@@ -128,7 +130,7 @@ export class LockstepWorld {
       else if (this.#onWatchdog(slot, at)) return false;
       if (this.#anyPending) this.#settle();
     }
-    return true;
+    return !this.#finished;
   }
 
   /** The timer of task p: its start, or the end of its sleep. */
@@ -206,7 +208,10 @@ export class LockstepWorld {
       const woken = programs.woken;
       if (woken === 0) {
         this.#switch(cpu, left);
-        if (left === TaskLeft.Dead) sched.removeTask(p);
+        if (left === TaskLeft.Dead) {
+          sched.removeTask(p);
+          this.#finished = programs.allExited;
+        }
         return;
       }
       if (programs.begin(woken)) sched.wakeNew(woken, cpu, p);
@@ -265,6 +270,9 @@ export class LockstepWorld {
     }
   }
 }
+
+/** Costs of a workload whose CPU times hold its calls already. */
+const withoutCalls = (costs: Costs): Costs => ({ ...costs, sleepCall: 0, sleepJitter: 0, timerLate: 0 });
 
 /** The workload and, after its tasks, the kernel threads of the cost profile, each from a moment of its own. */
 function withBackground(machine: Machine, workload: Workload, background: readonly Background[]): Workload {

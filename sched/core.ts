@@ -21,7 +21,7 @@ import type { PolicyFactory, SchedKernel, SchedPolicy } from "../kernel/abi/sche
 import type { Nanos } from "../kernel/abi/units.ts";
 import type { Arena } from "../kernel/lib/arena.ts";
 import { assert, KernelPanic } from "../kernel/lib/assert.ts";
-import { pullTask } from "./balance.ts";
+import { pullLoad, pullTask } from "./balance.ts";
 import { DispatchQueues } from "./dsq.ts";
 import type { LockOps } from "./dsq.ts";
 import type { SchedMetrics } from "./metrics.ts";
@@ -424,6 +424,8 @@ export class Sched implements SchedKernel {
     } catch (thrown) {
       this.#caught(thrown);
     }
+    if (this.cpus > 1 && this.policy.perCpuQueues === true && this.now() >= this.cpu.balanceAt[cpuAt(cpu)]!)
+      pullLoad(this, cpu);
     const over = this.task.slice[p] === 0;
     this.#unlock(cpu);
     if (over) this.#resched(cpu);
@@ -579,6 +581,7 @@ export class Sched implements SchedKernel {
     else rqNext[last] = p;
     rqTail[at] = p;
     queued[at]!++;
+    this.cpu.queuedLoad[at]! += this.task.loadWeight[p]!;
     onRq[p] = 1;
   }
 
@@ -594,6 +597,7 @@ export class Sched implements SchedKernel {
     if (after === 0) rqTail[at] = before;
     else rqPrev[after] = before;
     queued[at]!--;
+    this.cpu.queuedLoad[at]! -= this.task.loadWeight[p]!;
     onRq[p] = 0;
   }
 

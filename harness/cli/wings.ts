@@ -14,6 +14,16 @@ export interface Wing {
 
 export const WINGS: readonly Wing[] = [
   {
+    group: "Start here:",
+    commands: { demo: "a few seconds of everything, and a report to look at" },
+    load: () => import("../demo/scenes.ts"),
+  },
+  {
+    group: "Experiments:",
+    commands: { sched: "schedulers: fair shares, replayed recordings, comparison with real Linux" },
+    load: () => import("./sched.ts"),
+  },
+  {
     group: "Scheduler:",
     commands: { trace: "statistics of a scheduler trace, real or ours, and its export" },
     load: () => import("./trace.ts"),
