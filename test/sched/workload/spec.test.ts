@@ -53,6 +53,6 @@ it("a burst is followed by its sleep; burst 0 never sleeps; one starts after the
   expect(tasks[1]!.startNs).toBeGreaterThan(0);
   expect([...tasks[0]!.program.ops]).toEqual([Op.Poll, Op.Sleep]);
   expect([...tasks[0]!.program.args]).toEqual([2e6, 8e6]);
-  expect([...tasks[1]!.program.ops]).toEqual([Op.Poll]);
+  expect([...tasks[1]!.program.ops]).toEqual([Op.Run]);
   expect(tasks.every(({ program }) => program.loopTo === 0)).toBe(true);
 });
