@@ -19,12 +19,17 @@ export const WINGS: readonly Wing[] = [
     load: () => import("../demo/scenes.ts"),
   },
   {
+    group: "Start here:",
+    commands: { walk: "one path through the system, printed from a real run" },
+    load: () => import("./walk.ts"),
+  },
+  {
     group: "Experiments:",
     commands: { sched: "schedulers: fair shares, replayed recordings, comparison with real Linux" },
     load: () => import("./sched.ts"),
   },
   {
-    group: "Scheduler:",
+    group: "Experiments:",
     commands: { trace: "statistics of a scheduler trace, real or ours, and its export" },
     load: () => import("./trace.ts"),
   },
