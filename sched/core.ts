@@ -324,9 +324,9 @@ export class Sched implements SchedKernel {
     this.#sync();
     const at = cpuAt(cpu);
     const { curr } = this.cpu;
-    const { task, policy } = this;
-    if (this.cpu.reschedWords[at] !== 0) Atomics.store(this.cpu.reschedWords, at, 0);
+    if (this.cpu.reschedWords[at] !== 0) Atomics.exchange(this.cpu.reschedWords, at, 0);
     this.#lock(cpu);
+    const { task, policy } = this;
     const skipClock = this.cpu.skipClock[at] !== 0;
     this.cpu.skipClock[at] = 0;
     this.#clockHeld = skipClock ? cpu : -1;
@@ -494,13 +494,15 @@ export class Sched implements SchedKernel {
     this.#trace(Ev.SchedEject, 0, reason, p, waitedMs, 0);
   }
 
-  /** Before each entry, no lock held: follow a change of policy made by another CPU, or make the one that was asked. */
+  /** Before each entry, no lock held: make the change of policy that was asked. */
   #sync(): void {
     if (this.#words[EJECT_ASKED] !== 0) this.#replace();
-    if (this.#words[EPOCH] !== this.#epoch) {
-      this.#epoch = this.#words[EPOCH]!;
-      this.policy = this.#policies[this.#epoch]!;
-    }
+  }
+
+  /** Follows a change of policy made by another CPU. */
+  #adopt(): void {
+    this.#epoch = this.#words[EPOCH]!;
+    this.policy = this.#policies[this.#epoch]!;
   }
 
   /** Stops the world by taking every run queue, and rebuilds all queues under the fallback. */
@@ -515,9 +517,8 @@ export class Sched implements SchedKernel {
         if (task.onRq[p] !== 0) this.#unlink(p, task.cpu[p]!);
       }
       this.#quietly(() => old.exit?.());
-      this.#epoch = 1;
       this.#words[EPOCH] = 1;
-      this.policy = this.#policies[1]!;
+      this.#adopt();
       for (let p = 1; p < task.rows; p++) {
         if (task.state[p] === TaskState.Free) continue;
         this.#quietly(() => old.disable?.(p));
@@ -648,8 +649,10 @@ export class Sched implements SchedKernel {
     this.#world.resched(cpu);
   }
 
+  /** A policy is replaced under all run-queue locks: who has one sees which policy rules, and that it stays. */
   #lock(cpu: number): void {
     this.#world.locks.lock(this.cpu.locks, cpuAt(cpu));
+    if (this.#words[EPOCH] !== this.#epoch) this.#adopt();
   }
 
   #unlock(cpu: number): void {
