@@ -446,17 +446,23 @@ export class Sched implements SchedKernel {
     this.#putOn(p, to, abi.ENQ_MIGRATED);
   }
 
-  lockBoth(held: number, other: number): void {
-    if (other > held) this.#lock(other);
-    else {
-      this.#unlock(held);
-      this.#lock(other);
-      this.#lock(held);
-    }
+  /**
+   * Takes another CPU's run-queue lock beside that of `held`, which is not let go on the way: its owner is in the middle
+   * of a switch, and nobody may see it there. Up in the order of CPUs it waits; down it only tries. False: not taken.
+   */
+  lockOther(held: number, other: number): boolean {
+    if (other < held) return this.#world.locks.tryLock(this.cpu.locks, cpuAt(other));
+    this.#lock(other);
+    return true;
   }
 
   unlockOther(other: number): void {
     this.#unlock(other);
+  }
+
+  /** `cpu` could not look everywhere: it looks once more before it idles. */
+  lookAgain(cpu: number): void {
+    this.#resched(cpu);
   }
 
   // --- the watchdog ---
