@@ -335,32 +335,29 @@ export class Sched implements SchedKernel {
     const now = this.now();
     const stays = prev !== 0 && left <= TaskLeft.Preempted;
     let next = 0;
+    let failed = false;
     try {
       if (prev !== 0 && !stays) {
         policy.stopping?.(prev, false);
         policy.quiescent?.(prev, left === TaskLeft.Dead ? abi.DEQ_EXIT : abi.DEQ_SLEEP);
       }
       next = this.#pick(cpu, stays ? prev : 0);
-      if (next !== prev && stays) {
-        policy.stopping?.(prev, true);
-        task.setState(prev, TaskState.Queued);
-        task.waitSince[prev] = now;
-        if (task.slice[prev]! > 0) {
-          this.#link(prev, cpu);
-          this.dsqs.insertFifo(cpu, prev, true);
-        } else this.#putOn(prev, cpu, 0);
-      }
+      if (next !== prev && stays) policy.stopping?.(prev, true);
     } catch (thrown) {
       this.#caught(thrown);
-      if (stays && task.state[prev] === TaskState.Running) task.setState(prev, TaskState.Queued);
-    }
-    if (prev !== 0 && !stays) {
-      task.setState(prev, left === TaskLeft.Dead ? TaskState.Dead : TaskState.Sleeping);
-      this.metrics?.onBlock(prev, now, task.sumExec[prev]!);
+      failed = true;
     }
     if (next !== prev) {
       if (!skipClock) this.cpu.execStart[at] = Math.max(this.cpu.execStart[at]!, now - this.cpu.irqTime[at]!);
+      this.#leave(prev, left, now);
       this.#switchTo(cpu, prev, next, left, now);
+      // Not before the switch: from a queue that CPUs share another one may take it and run it at once.
+      try {
+        if (stays && !failed) this.#putBack(prev, cpu);
+        if (next !== 0) policy.running?.(next);
+      } catch (thrown) {
+        this.#caught(thrown);
+      }
     }
     this.#clockHeld = -1;
     if (next === 0) this.#setIdle(cpu, true);
@@ -396,20 +393,39 @@ export class Sched implements SchedKernel {
     return 0;
   }
 
+  /** Task `prev` (0: none) is no longer what its CPU runs. */
+  #leave(prev: number, left: number, now: number): void {
+    if (prev === 0) return;
+    const { task } = this;
+    if (left <= TaskLeft.Preempted) {
+      task.waitSince[prev] = now;
+      task.setState(prev, TaskState.Queued);
+    } else {
+      task.setState(prev, left === TaskLeft.Dead ? TaskState.Dead : TaskState.Sleeping);
+      this.metrics?.onBlock(prev, now, task.sumExec[prev]!);
+    }
+  }
+
   #switchTo(cpu: number, prev: number, next: number, left: number, now: number): void {
     const { task } = this;
-    const at = cpuAt(cpu);
-    this.cpu.curr[at] = next;
+    this.cpu.curr[cpuAt(cpu)] = next;
     if (next !== 0) {
       this.#unlink(next, cpu);
       task.setState(next, TaskState.Running);
       this.metrics?.onRun(next, cpu, now, task.wokenAt[next]!);
       task.wokenAt[next] = -1;
       if (task.slice[next] === 0) task.slice[next] = abi.SLICE_DFL;
-      this.policy.running?.(next);
     }
     const nices = ((task.nice[prev]! & 0xff) << 8) | (task.nice[next]! & 0xff);
     this.#trace(Ev.SchedSwitch, cpu, prev, next, left, nices);
+  }
+
+  /** A task that could go on waits again: in front while it has slice left, else where its policy puts it. */
+  #putBack(prev: number, cpu: number): void {
+    if (this.task.slice[prev]! > 0) {
+      this.#link(prev, cpu);
+      this.dsqs.insertFifo(cpu, prev, true);
+    } else this.#putOn(prev, cpu, 0);
   }
 
   /** Periodic work on a busy CPU: account, let the policy look, ask for a new pick when the slice is over. */
