@@ -285,7 +285,7 @@ export class Sched implements SchedKernel {
     this.#unlock(target);
     this.#trace(isNew ? Ev.SchedWakeupNew : Ev.SchedWakeup, byCpu, p, target, 0, nice);
     if (idle) this.#resched(target);
-    else if (this.cpu.idle[0] !== 0 || this.cpu.idle[1] !== 0) this.#kickAnIdle(p);
+    else if (this.#someIdle()) this.#kickAnIdle(p);
     this.#sync();
     return true;
   }
@@ -364,6 +364,7 @@ export class Sched implements SchedKernel {
     else if (prev === 0) this.#setIdle(cpu, false);
     this.#unlock(cpu);
     if (this.#words[EJECT_ASKED] !== 0) return this.#replaceAndRetry(cpu);
+    if (stays && next !== prev && this.#someIdle()) this.#kickAnIdle(prev);
     return next;
   }
 
@@ -652,6 +653,15 @@ export class Sched implements SchedKernel {
     const bit = 1 << (cpu & 31);
     if (idle) Atomics.or(this.cpu.idle, cpu >> 5, bit);
     else Atomics.and(this.cpu.idle, cpu >> 5, ~bit);
+  }
+
+  /**
+   * Asked after work was queued. A read-modify-write, as setting the bit is one: either we see that a CPU idles, or that
+   * CPU, which looks once more after it has set its bit, sees the work.
+   */
+  #someIdle(): boolean {
+    if (this.cpus === 1) return false;
+    return Atomics.or(this.cpu.idle, 0, 0) !== 0 || (this.cpus > 32 && Atomics.or(this.cpu.idle, 1, 0) !== 0);
   }
 
   #claimIdle(cpu: number): boolean {
