@@ -11,7 +11,10 @@
  *
  * Invariants (checkSched): a Queued task is on exactly one queue, the policy's or a dispatch queue; a Running one is
  * `curr` of its CPU and of no other; sumExec never goes back. The run-queue lock of CPU c guards c's row and the rows
- * of the tasks whose cpu is c. Lock order: run queues by CPU number, then a dispatch queue.
+ * of the tasks whose cpu is c. Lock order: free rows, run queues by CPU number, then a dispatch queue.
+ *
+ * A task changes hands outside that lock twice, and then only its new owner touches it: Waking, between the locks of two
+ * CPUs; and taken from a queue that CPUs share (dsq.ts), until its cpu is the taker's.
  */
 import { Ev, EjectReason, TaskLeft } from "../kernel/abi/events.ts";
 import { DISPATCH_LOOPS_MAX, DSQS_MAX, WATCHDOG_NS_MAX } from "../kernel/abi/limits.ts";
@@ -22,7 +25,7 @@ import type { Nanos } from "../kernel/abi/units.ts";
 import type { Arena } from "../kernel/lib/arena.ts";
 import { assert, KernelPanic } from "../kernel/lib/assert.ts";
 import { pullLoad, pullTask } from "./balance.ts";
-import { DispatchQueues } from "./dsq.ts";
+import { DispatchQueues, NO_DSQ, TAKEN } from "./dsq.ts";
 import type { LockOps } from "./dsq.ts";
 import type { SchedMetrics } from "./metrics.ts";
 import { CpuTable, cpuAt, TaskState, TaskTable } from "./table.ts";
@@ -52,6 +55,13 @@ export interface SchedConfig {
 const EPOCH = 0;
 const EJECT_ASKED = 1;
 const FREE_ROW = 2;
+/** Futex of the table's free rows, a cache line further. */
+const TABLE_LOCK = 16;
+
+/** Bits of a CPU's resched word. */
+const RESCHED = 1;
+/** The running task has to give way, whatever its slice. */
+const PREEMPT = 2;
 
 export class Sched implements SchedKernel {
   readonly cpus: number;
@@ -89,7 +99,7 @@ export class Sched implements SchedKernel {
     this.#trace = world.trace;
     this.#arena = arena;
     this.#global = config.cpus;
-    this.#words = arena.i32(16);
+    this.#words = arena.i32(32);
     this.task = new TaskTable(arena, config.tasksMax);
     this.cpu = new CpuTable(arena, config.cpus);
     this.dsqs = new DispatchQueues(arena, this.task, world.locks, config.cpus + 1, DSQS_MAX);
@@ -145,7 +155,9 @@ export class Sched implements SchedKernel {
     if (!this.dsqs.insertFifo(queue, p, (enqFlags & abi.ENQ_HEAD) !== 0))
       this.#fail("dsqInsert: the queue holds tasks ordered by vtime");
     this.#inserted++;
-    if ((enqFlags & abi.ENQ_PREEMPT) !== 0 && queue < this.cpus) this.kickCpu(queue, abi.KICK_PREEMPT);
+    if (queue >= this.cpus) return;
+    if ((enqFlags & abi.ENQ_PREEMPT) !== 0) this.kickCpu(queue, abi.KICK_PREEMPT);
+    else if (queue !== this.#dispatchCpu) this.#resched(queue);
   }
 
   dsqInsertVtime(p: number, dsq: number, sliceNs: number, vtime: number, _enqFlags: number): void {
@@ -160,6 +172,7 @@ export class Sched implements SchedKernel {
   dsqMoveToLocal(dsq: number, cpu: number): boolean {
     const queue = dsq === abi.DSQ_GLOBAL ? this.#global : dsq;
     if (!this.dsqs.exists(queue) || queue < this.cpus) this.#fail("dsqMoveToLocal: no such queue");
+    if (cpu !== this.#dispatchCpu) this.#fail(`dsqMoveToLocal: CPU ${cpu} does not dispatch`);
     const p = this.dsqs.takeFor(queue, cpu);
     if (p === 0) return false;
     this.#moveTo(p, cpu);
@@ -173,11 +186,15 @@ export class Sched implements SchedKernel {
   }
 
   kickCpu(cpu: number, flags: number): void {
-    const at = cpuAt(cpu);
-    const p = this.cpu.curr[at]!;
-    if ((flags & abi.KICK_PREEMPT) !== 0 && p !== 0) this.task.slice[p] = 0;
-    else if (p !== 0) return;
-    this.#resched(cpu);
+    const p = this.cpu.curr[cpuAt(cpu)]!;
+    if ((flags & abi.KICK_PREEMPT) !== 0) {
+      // Under its lock the slice ends here; another CPU's accounting could write over that, so that CPU ends it itself.
+      if (cpu !== this.#dispatchCpu) this.#resched(cpu, RESCHED | PREEMPT);
+      else {
+        if (p !== 0) this.task.slice[p] = 0;
+        this.#resched(cpu);
+      }
+    } else if (p === 0 || (this.#someIdle() && this.#isIdle(cpu))) this.#resched(cpu);
   }
 
   selectCpuDfl(p: number, prevCpu: number, _wakeFlags: number): number {
@@ -200,40 +217,77 @@ export class Sched implements SchedKernel {
   /** Takes a free row; the task sleeps until wakeNew. 0 when the table is full. */
   addTask(nice: number, cpu: number): number {
     const { rows, state } = this.task;
-    for (let p = this.#words[FREE_ROW]! + 1; p < rows; p++) {
-      if (state[p] !== TaskState.Free) continue;
+    this.#world.locks.lock(this.#words, TABLE_LOCK);
+    this.#lock(cpu);
+    let p = this.#words[FREE_ROW]! + 1;
+    while (p < rows && state[p] !== TaskState.Free) p++;
+    if (p === rows) p = 0;
+    else {
       this.#words[FREE_ROW] = p;
-      this.task.setState(p, TaskState.Sleeping);
       this.task.cpu[p] = cpu;
       this.task.allowed[2 * p] = this.task.allowed[2 * p + 1] = -1;
       this.task.sumExec[p] = this.task.slice[p] = this.task.dsqVtime[p] = 0;
       this.task.wokenAt[p] = -1;
       this.#weigh(p, nice);
-      for (const policy of this.#policies) policy.initTask?.(p);
-      this.policy.enable?.(p);
-      return p;
+      this.task.setState(p, TaskState.Sleeping);
+      this.#guarded(() => {
+        for (const policy of this.#policies) policy.initTask?.(p);
+        this.policy.enable?.(p);
+      });
     }
-    return 0;
+    this.#unlock(cpu);
+    this.#world.locks.unlock(this.#words, TABLE_LOCK);
+    return p;
   }
 
   /** Gives a dead task's row back. */
   removeTask(p: number): void {
-    this.policy.disable?.(p);
-    for (const policy of this.#policies) policy.exitTask?.(p);
+    this.#world.locks.lock(this.#words, TABLE_LOCK);
+    const home = this.#lockTask(p);
+    this.#guarded(() => {
+      this.policy.disable?.(p);
+      for (const policy of this.#policies) policy.exitTask?.(p);
+    });
     this.task.setState(p, TaskState.Free);
     this.#words[FREE_ROW] = Math.min(this.#words[FREE_ROW]!, p - 1);
+    this.#unlock(home);
+    this.#world.locks.unlock(this.#words, TABLE_LOCK);
   }
 
   /** Changes a task's nice value, wherever it stands. */
   setNice(p: number, nice: number): void {
-    const home = this.#lockTask(p);
-    const waits = this.task.state[p] === TaskState.Queued;
-    if (waits) this.#takeOff(p, abi.DEQ_SAVE);
-    if (this.task.state[p] === TaskState.Running) this.account(home);
-    this.#weigh(p, nice);
-    this.policy.setWeight?.(p);
-    if (waits) this.#putOn(p, home, abi.ENQ_RESTORE);
+    this.#sync();
+    let home = this.#lockTask(p);
+    while (!this.#holds(p, home) || !this.#reweigh(p, home, nice)) {
+      this.#unlock(home);
+      this.#sync();
+      home = this.#lockTask(p);
+    }
     this.#unlock(home);
+    this.#sync();
+  }
+
+  /** False: another CPU has just taken p from its queue. */
+  #reweigh(p: number, home: number, nice: number): boolean {
+    const { state } = this.task;
+    if (state[p] === TaskState.Free) return true;
+    const waits = state[p] === TaskState.Queued;
+    if (waits && !this.#guarded(() => this.#takeOff(p, abi.DEQ_SAVE))) return false;
+    if (state[p] === TaskState.Running) this.account(home);
+    this.#weigh(p, nice);
+    this.#guarded(() => {
+      this.policy.setWeight?.(p);
+      if (waits) this.#putOn(p, home, abi.ENQ_RESTORE);
+    });
+    return true;
+  }
+
+  /** The lock of `home`, which we hold, guards p just now: p is not changing hands. */
+  #holds(p: number, home: number): boolean {
+    const dsq = Atomics.load(this.task.dsq, p);
+    const state = this.task.state[p];
+    if (this.task.cpu[p] !== home || dsq === TAKEN || state === TaskState.Waking) return false;
+    return state !== TaskState.Running || this.cpu.curr[cpuAt(home)] === p;
   }
 
   /**
@@ -271,8 +325,8 @@ export class Sched implements SchedKernel {
     task.wokenAt[p] = now;
     this.metrics?.onWake(p, now, task.sumExec[p]!);
     if (target !== prev) enqFlags |= abi.ENQ_MIGRATED;
-    task.setState(p, TaskState.Queued);
     task.waitSince[p] = now;
+    task.setState(p, TaskState.Queued);
     try {
       this.policy.runnable?.(p, enqFlags);
       this.#putOn(p, target, enqFlags);
@@ -317,6 +371,13 @@ export class Sched implements SchedKernel {
     return best;
   }
 
+  /** Brings the running task of `cpu` up to now, for an executor that other CPUs' wake-ups can come in between. */
+  charge(cpu: number): void {
+    this.#lock(cpu);
+    this.account(cpu);
+    this.#unlock(cpu);
+  }
+
   // --- one switch ---
 
   /** The task of `cpu` stops as `left` says (TaskLeft); returns the next, 0 for idle. */
@@ -324,7 +385,7 @@ export class Sched implements SchedKernel {
     this.#sync();
     const at = cpuAt(cpu);
     const { curr } = this.cpu;
-    if (this.cpu.reschedWords[at] !== 0) Atomics.exchange(this.cpu.reschedWords, at, 0);
+    const asked = this.cpu.reschedWords[at] === 0 ? 0 : Atomics.exchange(this.cpu.reschedWords, at, 0);
     this.#lock(cpu);
     const { task, policy } = this;
     const skipClock = this.cpu.skipClock[at] !== 0;
@@ -334,6 +395,7 @@ export class Sched implements SchedKernel {
     const prev = curr[at]!;
     const now = this.now();
     const stays = prev !== 0 && left <= TaskLeft.Preempted;
+    if (stays && (asked & PREEMPT) !== 0) task.slice[prev] = 0;
     let next = 0;
     let failed = false;
     try {
@@ -374,11 +436,11 @@ export class Sched implements SchedKernel {
     if (prev !== 0 && task.slice[prev]! > 0) return prev;
     for (let round = 0; round < DISPATCH_LOOPS_MAX; round++) {
       let next = dsqs.takeFor(cpu, cpu);
-      if (next === 0) {
-        next = dsqs.takeFor(this.#global, cpu);
-        if (next !== 0) this.#moveTo(next, cpu);
+      if (next === 0) next = dsqs.takeFor(this.#global, cpu);
+      if (next !== 0) {
+        this.#moveTo(next, cpu);
+        return next;
       }
-      if (next !== 0) return next;
       if (policy.dispatch === undefined) break;
       this.#dispatchCpu = cpu;
       this.#inserted = 0;
@@ -436,13 +498,15 @@ export class Sched implements SchedKernel {
     if (p === 0) return;
     this.#lock(cpu);
     this.account(cpu);
+    this.#dispatchCpu = cpu;
     try {
       this.policy.tick?.(p);
+      if (this.cpus > 1 && this.policy.perCpuQueues === true && this.now() >= this.cpu.balanceAt[cpuAt(cpu)]!)
+        pullLoad(this, cpu);
     } catch (thrown) {
       this.#caught(thrown);
     }
-    if (this.cpus > 1 && this.policy.perCpuQueues === true && this.now() >= this.cpu.balanceAt[cpuAt(cpu)]!)
-      pullLoad(this, cpu);
+    this.#dispatchCpu = -1;
     const over = this.task.slice[p] === 0;
     this.#unlock(cpu);
     if (over) this.#resched(cpu);
@@ -491,7 +555,11 @@ export class Sched implements SchedKernel {
     const now = this.now();
     for (let p = 1; p < rows; p++) {
       if (state[p] !== TaskState.Queued || now - waitSince[p]! <= limit) continue;
-      const waitedMs = Math.round((now - waitSince[p]!) / 1e6);
+      const home = this.#lockTask(p);
+      const waited = state[p] === TaskState.Queued ? now - waitSince[p]! : 0;
+      this.#unlock(home);
+      if (waited <= limit) continue;
+      const waitedMs = Math.round(waited / 1e6);
       this.#askEject(`task ${p} waited ${waitedMs} ms to run`, EjectReason.Stall, p, waitedMs);
       break;
     }
@@ -579,15 +647,20 @@ export class Sched implements SchedKernel {
     this.#dispatchCpu = -1;
   }
 
-  #takeOff(p: number, deqFlags: number): void {
-    if (!this.dsqs.remove(p)) this.policy.dequeue?.(p, deqFlags);
+  /** False: it was on a queue that CPUs share, and one of them has just taken it. */
+  #takeOff(p: number, deqFlags: number): boolean {
+    if (this.task.dsq[p] === NO_DSQ) this.policy.dequeue?.(p, deqFlags);
+    else if (!this.dsqs.remove(p)) return false;
     this.#unlink(p, this.task.cpu[p]!);
+    return true;
   }
 
+  /** Task p was taken from a queue by `cpu`, whose lock guards it from here on. */
   #moveTo(p: number, cpu: number): void {
     const from = this.task.cpu[p]!;
     if (from === cpu) return;
     this.task.cpu[p] = cpu;
+    Atomics.store(this.task.dsq, p, NO_DSQ);
     this.#trace(Ev.SchedMigrate, cpu, p, from, cpu, this.task.nice[p]!);
     this.metrics?.onMigrate(p);
   }
@@ -627,7 +700,17 @@ export class Sched implements SchedKernel {
 
   /** A policy's queue id as an inner number; a bad id, or a task that is queued already, is the policy's error. */
   #resolve(p: number, dsq: number): number {
-    if (this.task.dsq[p] !== 0) this.#fail(`dsqInsert: task ${p} is on a dispatch queue already`);
+    if (this.task.dsq[p] !== NO_DSQ) this.#fail(`dsqInsert: task ${p} is on a dispatch queue already`);
+    const queue = this.#queueOf(p, dsq);
+    const cpu = this.task.cpu[p]!;
+    if (this.task.onRq[p] !== 0 && queue !== cpu) {
+      if (cpu !== this.#dispatchCpu) this.#fail(`dsqInsert: task ${p} waits on CPU ${cpu}, which does not dispatch`);
+      this.#unlink(p, cpu);
+    }
+    return queue;
+  }
+
+  #queueOf(p: number, dsq: number): number {
     if (dsq === abi.DSQ_LOCAL) return this.#dispatchCpu >= 0 ? this.#dispatchCpu : this.task.cpu[p]!;
     if (dsq === abi.DSQ_GLOBAL) return this.#global;
     if ((dsq & abi.DSQ_LOCAL_ON) !== 0) {
@@ -637,6 +720,16 @@ export class Sched implements SchedKernel {
     }
     if (!this.dsqs.exists(dsq) || dsq <= this.#global) this.#fail(`dsqInsert: there is no dispatch queue ${dsq}`);
     return dsq;
+  }
+
+  /** Calls the policy; its exceptions end here. What the call gave, or undefined. */
+  #guarded<Result>(call: () => Result): Result | undefined {
+    try {
+      return call();
+    } catch (thrown) {
+      this.#caught(thrown);
+      return undefined;
+    }
   }
 
   #fail(message: string): never {
@@ -664,6 +757,10 @@ export class Sched implements SchedKernel {
     return Atomics.or(this.cpu.idle, 0, 0) !== 0 || (this.cpus > 32 && Atomics.or(this.cpu.idle, 1, 0) !== 0);
   }
 
+  #isIdle(cpu: number): boolean {
+    return (Atomics.load(this.cpu.idle, cpu >> 5) & (1 << (cpu & 31))) !== 0;
+  }
+
   #claimIdle(cpu: number): boolean {
     const word = cpu >> 5;
     const bit = 1 << (cpu & 31);
@@ -676,8 +773,8 @@ export class Sched implements SchedKernel {
     if (cpu >= 0) this.#resched(cpu);
   }
 
-  #resched(cpu: number): void {
-    Atomics.store(this.cpu.reschedWords, cpuAt(cpu), 1);
+  #resched(cpu: number, bits = RESCHED): void {
+    Atomics.or(this.cpu.reschedWords, cpuAt(cpu), bits);
     this.#world.resched(cpu);
   }
 
