@@ -95,7 +95,7 @@ export class LockstepWorld {
     this.#busy = arena.f64(config.cpus);
     this.#pending = arena.u8(config.cpus);
     const workload = withBackground(machine, config.workload, config.costs.background);
-    this.programs = new TaskPrograms(arena, workload);
+    this.programs = new TaskPrograms(arena, workload, false);
     for (let cpu = 0; cpu < config.cpus; cpu++) this.sched.schedule(cpu, TaskLeft.Runnable);
     for (const [index, spec] of workload.tasks.entries()) {
       const p = this.sched.addTask(spec.nice, index % config.cpus);
@@ -205,8 +205,7 @@ export class LockstepWorld {
       }
       if (programs.timerNs >= 0)
         this.#events.set(p, this.#time[0]! + programs.timerNs + this.#costs.timerLate, RANK_TIMER);
-      const woken = programs.woken;
-      if (woken === 0) {
+      if (left !== TaskLeft.Preempted) {
         this.#switch(cpu, left);
         if (left === TaskLeft.Dead) {
           sched.removeTask(p);
@@ -214,8 +213,9 @@ export class LockstepWorld {
         }
         return;
       }
-      if (programs.begin(woken)) sched.wakeNew(woken, cpu, p);
-      else sched.wake(woken, cpu, WakeContext.Task);
+      if (programs.woken !== 0) sched.wake(programs.woken, cpu, WakeContext.Task);
+      else if (programs.started !== 0 && programs.begin(programs.started)) sched.wakeNew(programs.started, cpu, p);
+      else if (programs.reniced !== 0) sched.setNice(programs.reniced, programs.nice);
       this.#time[0]! += this.#costs.wake;
       this.#busy[cpu] = this.#time[0]!;
       programs.target[p] = sched.task.sumExec[p]! + this.#costs.wake;

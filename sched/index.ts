@@ -10,7 +10,7 @@ export { eevdf } from "./policies/eevdf.ts";
 export { fifo } from "./policies/fifo.ts";
 export { roundRobin, rr } from "./policies/rr.ts";
 export { cpuAt } from "./table.ts";
-export { Op } from "./workload/program.ts";
+export { NICE_SPAN, Op, niceStep } from "./workload/program.ts";
 export type { Program, TaskSpec, Workload } from "./workload/program.ts";
 export { closedWorkload, draw, meanOf, openWorkload, periodicWorkload, secondMomentOf } from "./workload/generate.ts";
 export type { ClosedOptions, Distribution, OpenOptions, PeriodicTask } from "./workload/generate.ts";
