@@ -133,7 +133,7 @@ export class TaskPrograms {
     this.#lastCpu[p] = cpu;
     if (from < 0) return;
     const away = Math.min(1, (now - this.#leftAt[p]!) / costs.coldSpan);
-    this.target[p]! += (from === cpu ? 0 : costs.migration) + costs.cold * away;
+    this.target[p]! += (from === cpu ? 0 : costs.migration) + Math.floor(costs.cold * away);
   }
 }
 

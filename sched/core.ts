@@ -53,6 +53,8 @@ const EPOCH = 0;
 const EJECT_ASKED = 1;
 const FREE_ROW = 2;
 
+export const NO_PARENT = -1;
+
 export class Sched implements SchedKernel {
   readonly cpus: number;
   readonly tasksMax: number;
@@ -244,9 +246,9 @@ export class Sched implements SchedKernel {
     return this.#wake(p, byCpu, abi.ENQ_WAKEUP, context);
   }
 
-  /** Makes a new task runnable for the first time; `parent` runs on `byCpu`. */
+  /** Makes a new task runnable for the first time; `parent` runs on `byCpu`. NO_PARENT: it was there before the trace. */
   wakeNew(p: number, byCpu: number, parent: number): void {
-    this.#trace(Ev.SchedFork, byCpu, parent, p, 0, 0);
+    if (parent !== NO_PARENT) this.#trace(Ev.SchedFork, byCpu, parent, p, 0, 0);
     assert(this.#wake(p, byCpu, abi.ENQ_NEW, 0), "wakeNew: the task is not new");
   }
 
