@@ -427,12 +427,12 @@ static void run(double until) {
       heap_set(&events, slot, now + TICK, 2);
       tick(slot - rows);
     }
-    if (any_pending) {
+    while (any_pending) {
       any_pending = 0;
       for (int c = 0; c < cpus; c++)
         if (pending[c]) {
           pending[c] = 0;
-          heap_set(&events, rows + cpus + c, now, 3);
+          on_cpu(c);
         }
     }
   }
