@@ -37,7 +37,7 @@ export interface LockstepConfig {
   readonly metrics: boolean;
 }
 
-const NO_LOCKS: LockOps = { lock: () => {}, unlock: () => {} };
+const NO_LOCKS: LockOps = { lock: () => {}, tryLock: () => true, unlock: () => {} };
 const RANK_TIMER = 1;
 const RANK_TICK = 2;
 const RANK_CPU = 3;

@@ -326,9 +326,9 @@ export class Sched implements SchedKernel {
     this.#sync();
     const at = cpuAt(cpu);
     const { curr } = this.cpu;
-    const { task, policy } = this;
-    if (this.cpu.reschedWords[at] !== 0) Atomics.store(this.cpu.reschedWords, at, 0);
+    if (this.cpu.reschedWords[at] !== 0) Atomics.exchange(this.cpu.reschedWords, at, 0);
     this.#lock(cpu);
+    const { task, policy } = this;
     const skipClock = this.cpu.skipClock[at] !== 0;
     this.cpu.skipClock[at] = 0;
     this.#clockHeld = skipClock ? cpu : -1;
@@ -448,17 +448,23 @@ export class Sched implements SchedKernel {
     this.#putOn(p, to, abi.ENQ_MIGRATED);
   }
 
-  lockBoth(held: number, other: number): void {
-    if (other > held) this.#lock(other);
-    else {
-      this.#unlock(held);
-      this.#lock(other);
-      this.#lock(held);
-    }
+  /**
+   * Takes another CPU's run-queue lock beside that of `held`, which is not let go on the way: its owner is in the middle
+   * of a switch, and nobody may see it there. Up in the order of CPUs it waits; down it only tries. False: not taken.
+   */
+  lockOther(held: number, other: number): boolean {
+    if (other < held) return this.#world.locks.tryLock(this.cpu.locks, cpuAt(other));
+    this.#lock(other);
+    return true;
   }
 
   unlockOther(other: number): void {
     this.#unlock(other);
+  }
+
+  /** `cpu` could not look everywhere: it looks once more before it idles. */
+  lookAgain(cpu: number): void {
+    this.#resched(cpu);
   }
 
   // --- the watchdog ---
@@ -496,13 +502,15 @@ export class Sched implements SchedKernel {
     this.#trace(Ev.SchedEject, 0, reason, p, waitedMs, 0);
   }
 
-  /** Before each entry, no lock held: follow a change of policy made by another CPU, or make the one that was asked. */
+  /** Before each entry, no lock held: make the change of policy that was asked. */
   #sync(): void {
     if (this.#words[EJECT_ASKED] !== 0) this.#replace();
-    if (this.#words[EPOCH] !== this.#epoch) {
-      this.#epoch = this.#words[EPOCH]!;
-      this.policy = this.#policies[this.#epoch]!;
-    }
+  }
+
+  /** Follows a change of policy made by another CPU. */
+  #adopt(): void {
+    this.#epoch = this.#words[EPOCH]!;
+    this.policy = this.#policies[this.#epoch]!;
   }
 
   /** Stops the world by taking every run queue, and rebuilds all queues under the fallback. */
@@ -517,9 +525,8 @@ export class Sched implements SchedKernel {
         if (task.onRq[p] !== 0) this.#unlink(p, task.cpu[p]!);
       }
       this.#quietly(() => old.exit?.());
-      this.#epoch = 1;
       this.#words[EPOCH] = 1;
-      this.policy = this.#policies[1]!;
+      this.#adopt();
       for (let p = 1; p < task.rows; p++) {
         if (task.state[p] === TaskState.Free) continue;
         this.#quietly(() => old.disable?.(p));
@@ -650,8 +657,10 @@ export class Sched implements SchedKernel {
     this.#world.resched(cpu);
   }
 
+  /** A policy is replaced under all run-queue locks: who has one sees which policy rules, and that it stays. */
   #lock(cpu: number): void {
     this.#world.locks.lock(this.cpu.locks, cpuAt(cpu));
+    if (this.#words[EPOCH] !== this.#epoch) this.#adopt();
   }
 
   #unlock(cpu: number): void {

@@ -15,6 +15,7 @@ import type { TaskTable } from "./table.ts";
 /** How this machine takes locks. Words are futexes of kernel/lib/lock.ts. */
 export interface LockOps {
   lock(words: Int32Array, at: number): void;
+  tryLock(words: Int32Array, at: number): boolean;
   unlock(words: Int32Array, at: number): void;
 }
 
