@@ -21,3 +21,5 @@ export const DISPATCH_LOOPS_MAX = 32;
 export const TRACE_LINE_MAX = 1 << 14;
 /** Events of a recording that are read: 2 GiB of records. */
 export const TRACE_EVENTS_MAX = 1 << 26;
+/** Calls of helpers that only look (is a queue empty? is a CPU idle?) in one operation of a policy: more is a loop without end. */
+export const POLICY_CALLS_MAX = 1_000_000;
