@@ -71,7 +71,7 @@ export class SchedRig {
       {
         now: () => nanos(this.time[0]!),
         trace: options.trace ?? (() => {}),
-        locks: { lock: () => {}, unlock: () => {} },
+        locks: { lock: () => {}, tryLock: () => true, unlock: () => {} },
         wakePath: () => {},
         resched: (cpu) => void this.asked.add(cpu),
       },
