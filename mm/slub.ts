@@ -271,7 +271,7 @@ export class Slub {
         assert(map.state[slab]! >> 6 === Kind.Allocated, "slub: a slab's pages are free");
         const count = slabObjects(map.state[slab]! & 15, this.caches[words + CACHE.size]!);
         const listed = this.#freeObjects(cache, slab);
-        assert(count - this.#out[slab]! === listed.length, "slub: a slab's free and outer objects are not all");
+        assert(listed.length === count - this.#out[slab]!, "slub: a slab's free and outer objects are not all");
         for (const object of listed) free.add(object);
         slabs++;
         objects += count;
