@@ -330,9 +330,9 @@ export class Compaction {
       // Only movable blocks take pages in, and a free block of that size is what we work for.
       const start = block << this.#blockOrder;
       const end = start + (1 << this.#blockOrder);
-      const type = mm.map.blockType[block]!;
-      const suits = type === Migrate.Movable || !mm.grouping;
-      for (let at = Math.max(start, this.#get(zone, WORD.freeAt)); suits && at < end;) {
+      const suits = mm.map.blockType[block] === Migrate.Movable || !mm.grouping;
+      let at = suits ? Math.max(start, this.#get(zone, WORD.freeAt)) : end;
+      while (at < end) {
         const byte = state[at]!;
         const kind = byte >> 6;
         const size = byte & 15;

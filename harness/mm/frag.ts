@@ -54,11 +54,7 @@ export interface ArmResult {
   readonly samples: number;
 }
 
-const KIND_GFP = [
-  GFP.GFP_KERNEL,
-  GFP.GFP_HIGHUSER_MOVABLE,
-  GFP.GFP_NOFS | GFP.__GFP_RECLAIMABLE,
-] as const;
+const KIND_GFP = [GFP.GFP_KERNEL, GFP.GFP_HIGHUSER_MOVABLE, GFP.GFP_NOFS | GFP.__GFP_RECLAIMABLE] as const;
 const PHASES = 12;
 const SAMPLES_A_PHASE = 5;
 /** Huge pages asked for at a sample: seven eighths of what is free could hold them. */
@@ -167,7 +163,7 @@ class Arm {
     const { state, shape } = this.mm.map;
     let blocks = 0;
     for (let start = 0; start < shape.frames; start += 1 << PAGEBLOCK_ORDER)
-      for (let at = start; at < start + (1 << PAGEBLOCK_ORDER); ) {
+      for (let at = start; at < start + (1 << PAGEBLOCK_ORDER);) {
         const byte = state[at]!;
         if (byte >> 6 === Kind.Allocated && ((byte >> 4) & 3) !== Migrate.Movable) {
           blocks++;

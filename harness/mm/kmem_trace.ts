@@ -21,7 +21,7 @@ const NAMES: Readonly<Record<string, number>> = GFP;
 
 /** Flags by name; a name that is unknown (a newer kernel's) asks for nothing we know. */
 export const parseGfp = (text: string): number =>
-  text.split("|").reduce((flags, name) => flags | (NAMES[name] ?? (/^0x/.test(name) ? Number(name) : 0)), 0);
+  text.split("|").reduce((flags, name) => flags | (NAMES[name] ?? (name.startsWith("0x") ? Number(name) : 0)), 0);
 
 function fields(text: string): Map<string, string> {
   const found = new Map<string, string>();
@@ -64,7 +64,8 @@ function parseEvent(name: string, text: string): KmemEvent | undefined {
 const whole = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
 
 function sound(event: KmemEvent): boolean {
-  if (event.kind === "page_alloc") return whole(event.pfn) && event.order >= 0 && event.order <= 10 && whole(event.type);
+  if (event.kind === "page_alloc")
+    return whole(event.pfn) && event.order >= 0 && event.order <= 10 && whole(event.type);
   if (event.kind === "page_free" || event.kind === "page_free_batched")
     return whole(event.pfn) && event.order >= 0 && event.order <= 10;
   return event.ptr !== "" && (event.kind === "slab_free" || (event.bytes >= 0 && event.cacheBytes > 0));

@@ -12,14 +12,14 @@ export function slide(mm: PageAlloc, holder: Holder): number {
   mm.drainAll(0);
   let moved = 0;
   let top = mm.map.shape.frames - 1;
-  for (let at = 0; at < top; ) {
+  for (let at = 0; at < top;) {
     const byte = state[at]!;
     const kind = byte >> 6;
     const order = byte & 15;
     const frames = kind === Kind.Tail ? 1 : 1 << order;
     if (kind === Kind.Allocated && ((byte >> 4) & 3) === Migrate.Movable) {
       // The free place must be whole and aligned for the page's order.
-      let to = ((top + 1) >>> order << order) - frames;
+      let to = (((top + 1) >>> order) << order) - frames;
       while (to > at && !mm.carve(to as Pfn, order, Migrate.Movable, mm.map.owner[at]!)) to -= frames;
       if (to <= at) return moved;
       top = order === 0 ? to : top;

@@ -180,7 +180,7 @@ export function rebuild(
 /** Everything that is not a chosen free block is taken; then free blocks go to their types' lists. */
 function fillUsed(mm: PageAlloc, placer: Placer, evidence: Evidence, types: Int8Array): void {
   const { frames } = mm.map.shape;
-  for (let pfn = 0; pfn < frames; ) {
+  for (let pfn = 0; pfn < frames;) {
     if (placer.covers(pfn)) {
       pfn++;
       continue;

@@ -209,19 +209,23 @@ export function replayTrace(options: ReplayOptions): ReplayResult {
   };
 }
 
+const countOf = (from: readonly ZoneBlocks[], name: string, type: number, order: number): number =>
+  from.find((zone) => zone.name === name)?.byType[type]?.[order] ?? 0;
+
+const totalOf = (from: readonly ZoneBlocks[], name: string, order: number): number =>
+  from.find((zone) => zone.name === name)?.free[order] ?? 0;
+
 /** Zones are matched by name; one that only one side has counts in full. */
 export function distanceTo(zones: readonly ZoneBlocks[], linux: readonly ZoneBlocks[]): Distance {
-  const count = (from: readonly ZoneBlocks[], name: string, type: number, order: number): number =>
-    from.find((zone) => zone.name === name)?.byType[type]?.[order] ?? 0;
-  const total = (from: readonly ZoneBlocks[], name: string, order: number): number =>
-    from.find((zone) => zone.name === name)?.free[order] ?? 0;
   const names = [...new Set([...zones, ...linux].map((zone) => zone.name))];
   const sum = (differ: (name: string) => number): number => names.reduce((all, name) => all + differ(name), 0);
   const perOrder = ORDERS.map((order) =>
-    sum((name) => Math.abs(total(zones, name, order) - total(linux, name, order))),
+    sum((name) => Math.abs(totalOf(zones, name, order) - totalOf(linux, name, order))),
   );
   const perType = [0, 1, 2].map((type) =>
-    ORDERS.map((order) => sum((name) => Math.abs(count(zones, name, type, order) - count(linux, name, type, order)))),
+    ORDERS.map((order) =>
+      sum((name) => Math.abs(countOf(zones, name, type, order) - countOf(linux, name, type, order))),
+    ),
   );
   return {
     perOrder,
