@@ -128,9 +128,7 @@ class Case {
   }
 
   #restore(): void {
-    const { map, control, counters } = this.#mm.buffers();
-    const copy = { map: map.slice(0), control: control.slice(0), counters: counters.slice(0) };
-    this.#mm = new PageAlloc(this.#mm.config, copy);
+    this.#mm = new PageAlloc(this.#mm.config, this.#mm.buffer.slice(0));
     this.#attach();
   }
 

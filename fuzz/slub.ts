@@ -83,12 +83,10 @@ class Case {
   }
 
   #restore(): void {
-    const { map, control, counters } = this.#pages.buffers();
     const saved = this.#slub.buffers();
     this.#ram = this.#ram.slice(0);
     this.#bytes = new Uint8Array(this.#ram);
-    const copy = { map: map.slice(0), control: control.slice(0), counters: counters.slice(0) };
-    this.#pages = new PageAlloc(this.#pages.config, copy);
+    this.#pages = new PageAlloc(this.#pages.config, this.#pages.buffer.slice(0));
     const slubCopy = { control: saved.control.slice(0), frames: saved.frames.slice(0) };
     this.#slub = new Slub(this.#pages, this.#ram, noLocks, slubCopy);
     this.#kmalloc = new Kmalloc(this.#slub, this.#flags);

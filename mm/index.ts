@@ -1,5 +1,5 @@
 /** The face of the memory wing: what kernel, harness and fuzzers may name. */
-export { type PageAllocBuffers, type PageAllocConfig, OWNER_BOOT, PageAlloc } from "./page_alloc.ts";
+export { type PageAllocConfig, OWNER_BOOT, PageAlloc } from "./page_alloc.ts";
 export { GFP, mobilityOf } from "./gfp.ts";
 export { checkPageAlloc } from "./check.ts";
 export { ZONE, type ZoneSpec } from "./zone.ts";

@@ -22,7 +22,7 @@ const label = (bytes: number): string => `kmalloc-${bytes >= 1024 ? `${bytes / 1
 export class Kmalloc {
   readonly slub: Slub;
   /** Cache for a size: index is bytes rounded up to 8, divided by 8. */
-  readonly #cacheFor = new Uint8Array(KMALLOC_BYTES_MAX / 8 + 1);
+  private readonly cacheFor = new Uint8Array(KMALLOC_BYTES_MAX / 8 + 1);
 
   /** Makes the caches, or finds those that a restored Slub already has. */
   constructor(slub: Slub, flags = 0) {
@@ -33,29 +33,29 @@ export class Kmalloc {
     let from = 0;
     for (const bytes of KMALLOC_SIZES) {
       const cache = known.get(label(bytes)) ?? slub.createCache(label(bytes), bytes, flags);
-      this.#cacheFor.fill(cache, from, bytes / 8 + 1);
+      this.cacheFor.fill(cache, from, bytes / 8 + 1);
       from = bytes / 8 + 1;
     }
   }
 
   kmalloc(cpu: number, bytes: number, gfp: number, owner: number): PhysAddr | Errno {
-    if (bytes > KMALLOC_BYTES_MAX) return this.#large(cpu, bytes, gfp, owner);
-    return this.slub.alloc(cpu, this.#cacheFor[(bytes + 7) >>> 3]!, gfp, owner);
+    if (bytes > KMALLOC_BYTES_MAX) return this.large(cpu, bytes, gfp, owner);
+    return this.slub.alloc(cpu, this.cacheFor[(bytes + 7) >>> 3]!, gfp, owner);
   }
 
   kfree(cpu: number, addr: PhysAddr, owner: number): void {
     const cache = this.slub.cacheOf(addr);
-    if (cache === 0) this.#freeLarge(cpu, addr);
+    if (cache === 0) this.freeLarge(cpu, addr);
     else this.slub.free(cpu, cache, addr, owner);
   }
 
-  #large(cpu: number, bytes: number, gfp: number, owner: number): PhysAddr | Errno {
+  private large(cpu: number, bytes: number, gfp: number, owner: number): PhysAddr | Errno {
     assert(bytes > 0, "kmalloc: a size below 0");
     const pfn = this.slub.pages.alloc(cpu, gfp | GFP.__GFP_COMP, orderFor(bytes), owner);
     return isErr(pfn) ? pfn : ((pfn * PAGE_SIZE) as PhysAddr);
   }
 
-  #freeLarge(cpu: number, addr: number): void {
+  private freeLarge(cpu: number, addr: number): void {
     const { pages } = this.slub;
     const state = pages.map.state[addr / PAGE_SIZE];
     if (state === undefined || state >> 6 !== Kind.Allocated)

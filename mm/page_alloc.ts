@@ -7,8 +7,7 @@
  * - tick(cpu)                       serves a drain request: called by the CPU's timer tick and when it idles
  * - carve(pfn, order, ...)          takes one particular free block (boot reservations, replay, compaction's target)
  *
- * State is three buffers (`buffers()`): memory map, control words (zones, per-CPU lists), counters. Another worker makes
- * its own PageAlloc over the same buffers; nothing else is kept. Below the low watermark kswapd is woken; what happens
+ * All state is one buffer, the memory map's. Another worker makes its own PageAlloc over it; nothing else is kept. Below the low watermark kswapd is woken; what happens
  * when memory is short is in page_alloc_slow.ts, through `hooks`.
  */
 import type { EventSink } from "../kernel/abi/machine.ts";
@@ -17,23 +16,20 @@ import type { LockOps } from "../kernel/lib/lock_ops.ts";
 import { MmEv } from "../kernel/abi/events.ts";
 import { ENOMEM } from "../kernel/abi/errno.ts";
 import { assert } from "../kernel/lib/assert.ts";
-import { INT32, mismatch } from "./buddy_math.ts";
 import { Buddy } from "./buddy.ts";
-import { badFree } from "./bad_free.ts";
+import { buddyLists } from "./buddy_lists.ts";
 import { Alloc, GFP, mobilityOf } from "./gfp.ts";
-import { Kind, Memmap, ORDER_MAX, PAGEBLOCK_ORDER, ZONE_LISTS, stateByte } from "./memmap.ts";
-import { Migrate, PCP_TYPES } from "./migratetype.ts";
-import { COSTLY_ORDER, PCP, Pcp } from "./pcp.ts";
+import { Kind, Memmap, ORDER_MAX, PAGEBLOCK_ORDER, stateByte } from "./memmap.ts";
+import { Migrate } from "./migratetype.ts";
+import { COSTLY_ORDER, Pcp } from "./pcp.ts";
+import { type PageFast, pageFast } from "./page_fast.ts";
 import { type SlowHooks, allocSlow, noHooks } from "./page_alloc_slow.ts";
 import { type Theft, reserveHighatomic, rmqueue } from "./steal.ts";
-import { VM, VM_STRIDE } from "./vmstat.ts";
+import { VM } from "./vmstat.ts";
 import { watermarkOk } from "./watermark.ts";
 import { ZONE, type ZoneSpec, setupWatermarks } from "./zone.ts";
 
 const PGALLOC = { DMA: VM.pgalloc_dma, DMA32: VM.pgalloc_dma32, Normal: VM.pgalloc_normal } as const;
-
-/** What the fast path leaves to the general one: another zone than the last, a block to be cleared. */
-const FAST_NOT = GFP.__GFP_DMA | GFP.__GFP_DMA32 | GFP.__GFP_ZERO;
 
 /** Owner of what was taken at boot. */
 export const OWNER_BOOT = -1;
@@ -52,12 +48,6 @@ export interface PageAllocConfig {
   readonly locks: LockOps;
 }
 
-export interface PageAllocBuffers {
-  readonly map: SharedArrayBuffer;
-  readonly control: SharedArrayBuffer;
-  readonly counters: SharedArrayBuffer;
-}
-
 export class PageAlloc {
   readonly config: PageAllocConfig;
   readonly map: Memmap;
@@ -70,33 +60,17 @@ export class PageAlloc {
   zero: ((pfn: Pfn, order: number) => void) | null = null;
   /** Makes another CPU look at its requests: an interrupt in lockstep (it serves at once), nothing in parallel. */
   kick: (cpu: number) => void = (cpu) => this.tick(cpu);
-  #trace: EventSink | null = null;
-  /** All zones' words, then all per-CPU words: the fast path reads both through one array. */
-  readonly #control: Int32Array;
-  readonly #next: Int32Array;
-  readonly #prev: Int32Array;
-  readonly #state: Uint8Array;
-  readonly #owner: Int32Array;
-  readonly #blockType: Uint8Array;
-  /** The last zone, which plain requests try first: its words, its first frame, CPU 0's words and lists in it. */
-  readonly #top: number;
-  readonly #topStart: number;
-  readonly #topPcp: number;
-  readonly #topLists: number;
-  /** Words between two CPUs' lists of one zone. */
-  readonly #cpuStride: number;
-  readonly #pageblockOrder: number;
-  /** Largest order the fast path serves; -1 while events are traced. */
-  #fastOrder = COSTLY_ORDER;
-  /** 3, or 0 without grouping: every request is Unmovable then. */
-  readonly #typeMask: number;
+  private sink: EventSink | null = null;
+  readonly alloc: PageFast["alloc"];
+  readonly free: PageFast["free"];
+  private readonly fast: PageFast;
   /** Highest zone a request may use, by its two zone bits (gfp & 5); -1: none. */
-  readonly #highest = new Int8Array(8);
-  readonly #firstFlags: Int32Array;
-  readonly #starts: Int32Array;
-  readonly #theft: Theft = { pfn: -1, order: 0, from: 0, ownership: 0 };
+  private readonly highest = new Int8Array(8);
+  private readonly firstFlags: Int32Array;
+  private readonly starts: Int32Array;
+  private readonly theft: Theft = { pfn: -1, order: 0, from: 0, ownership: 0 };
 
-  constructor(config: PageAllocConfig, shared?: PageAllocBuffers) {
+  constructor(config: PageAllocConfig, shared?: SharedArrayBuffer) {
     const specs = config.zones;
     this.config = config;
     this.grouping = config.grouping ?? true;
@@ -107,154 +81,68 @@ export class PageAlloc {
       orderMax: config.orderMax ?? ORDER_MAX,
       pageblockOrder: config.pageblockOrder ?? PAGEBLOCK_ORDER,
     };
-    this.map = new Memmap(shape, shared?.map);
-    const pcpWords = config.cpus * specs.length * PCP.words;
-    const zoneWords = specs.length * ZONE.words;
-    const control = shared?.control ?? new SharedArrayBuffer((zoneWords + pcpWords) * 4);
-    this.#control = new Int32Array(control);
-    this.counters = new Float64Array(shared?.counters ?? new SharedArrayBuffer(config.cpus * VM_STRIDE * 8));
-    const lists = new Int32Array(control, zoneWords * 4, pcpWords);
-    this.zones = specs.map((_, zone) => {
-      const words = new Int32Array(control, zone * ZONE.words * 4, ZONE.words);
-      return new Buddy(this.map, zone, words, ZONE_LISTS);
-    });
-    this.pcps = specs.map(
-      ({ name }, zone) => new Pcp(this.map, this.zones[zone]!, zone, lists, config.locks, this.counters, PGALLOC[name]),
-    );
-    this.#next = this.map.next;
-    this.#prev = this.map.prev;
-    this.#state = this.map.state;
-    this.#owner = this.map.owner;
-    this.#blockType = this.map.blockType;
+    this.map = new Memmap(shape, shared);
+    this.counters = this.map.counters;
+    const lists = buddyLists(this.map);
+    this.zones = specs.map((_, zone) => new Buddy(this.map, zone, lists));
+    this.pcps = specs.map(({ name }, zone) => new Pcp(this.map, this.zones[zone]!, zone, config.locks, PGALLOC[name]));
     const last = specs.length - 1;
-    this.#top = last * ZONE.words;
-    this.#topStart = specs[last]!.start;
-    this.#topPcp = zoneWords + this.pcps[last]!.at(0);
-    this.#topLists = this.map.pcpLists + this.pcps[last]!.at(0);
-    this.#cpuStride = specs.length * PCP.words;
-    this.#pageblockOrder = shape.pageblockOrder;
-    this.#typeMask = this.grouping ? 3 : 0;
-    this.#starts = Int32Array.from(specs, (spec) => spec.start);
+    this.fast = pageFast(this.map, specs[last]!.start, this.grouping, {
+      alloc: (cpu, gfp, order, owner) => this.allocGeneral(cpu, gfp, order, owner),
+      free: (cpu, pfn, order, type) => this.freeGeneral(cpu, pfn, order, type),
+    });
+    this.alloc = this.fast.alloc;
+    this.free = this.fast.free;
+    this.starts = Int32Array.from(specs, (spec) => spec.start);
     const upTo = (names: readonly string[]): number => specs.findLastIndex((spec) => names.includes(spec.name));
-    this.#highest.fill(last);
-    this.#highest[GFP.__GFP_DMA] = upTo(["DMA"]);
-    this.#highest[GFP.__GFP_DMA32] = upTo(["DMA", "DMA32"]);
+    this.highest.fill(last);
+    this.highest[GFP.__GFP_DMA] = upTo(["DMA"]);
+    this.highest[GFP.__GFP_DMA32] = upTo(["DMA", "DMA32"]);
     // Only from a Normal zone is there another zone to be asked rather than mixing a pageblock.
-    this.#firstFlags = Int32Array.from(
+    this.firstFlags = Int32Array.from(
       specs,
       (spec) => Alloc.WmarkLow | (spec.name === "Normal" ? Alloc.NoFragment : 0),
     );
-    if (shared === undefined) this.#boot();
+    if (shared === undefined) this.boot();
   }
 
-  buffers(): PageAllocBuffers {
-    return {
-      map: this.map.buffer,
-      control: this.#control.buffer as SharedArrayBuffer,
-      counters: this.counters.buffer as SharedArrayBuffer,
-    };
+  /** All state. */
+  get buffer(): SharedArrayBuffer {
+    return this.map.buffer;
   }
 
   get trace(): EventSink | null {
-    return this.#trace;
+    return this.sink;
   }
 
   set trace(sink: EventSink | null) {
-    this.#trace = sink;
-    this.#fastOrder = sink === null ? COSTLY_ORDER : -1;
+    this.sink = sink;
+    this.fast.trace(sink !== null);
     for (const pcp of this.pcps) pcp.trace = sink;
   }
 
-  alloc(cpu: number, gfp: number, order: number, owner: number): Pfn | Errno {
-    const control = this.#control;
-    const top = this.#top;
-    const mobility = (gfp >> 3) & 3;
-    if (
-      order <= this.#fastOrder &&
-      (gfp & FAST_NOT) === 0 &&
-      control[top + ZONE.free]! - (1 << order) >= control[top + ZONE.fastMark]! &&
-      (order === 0 || this.#hasBlock(order))
-    ) {
-      // The fast path: the watermark holds and the CPU has a block on its own list.
-      const away = cpu * this.#cpuStride;
-      const list = this.#topLists + away + order * PCP_TYPES + (mobility & this.#typeMask);
-      const next = this.#next;
-      const pfn = next[list]!;
-      if (pfn !== list) {
-        const at = this.#topPcp + away;
-        const after = next[pfn]!;
-        next[list] = after;
-        this.#prev[after] = list;
-        control[at + PCP.count]! -= 1 << order;
-        control[at + PCP.freeFactor]! >>= 1;
-        control[at + PCP.allocs]! += 1 << order;
-        this.#state[pfn] = (Kind.Allocated << 6) | (mobility << 4) | order;
-        this.#owner[pfn] = owner;
-        return pfn as Pfn;
-      }
-    }
-    return this.#allocGeneral(cpu, gfp, order, owner);
-  }
-
-  free(cpu: number, pfn: Pfn, order: number): void {
-    const state = this.#state;
-    const seen = state[pfn];
-    if (seen === undefined || mismatch(INT32, seen, Kind.Allocated, order) !== 0) badFree(this.map, pfn, order);
-    const control = this.#control;
-    const away = cpu * this.#cpuStride;
-    const at = this.#topPcp + away;
-    const type = this.#blockType[pfn >>> this.#pageblockOrder]!;
-    const count = control[at + PCP.count]! + (1 << order);
-    if (
-      order <= this.#fastOrder &&
-      pfn >= this.#topStart &&
-      count < control[at + PCP.high]! &&
-      (order === 0 || control[at + PCP.freeFactor] === 0) &&
-      type < PCP_TYPES
-    ) {
-      const list = this.#topLists + away + order * PCP_TYPES + type;
-      const next = this.#next;
-      const prev = this.#prev;
-      const first = next[list]!;
-      state[pfn] = (Kind.Pcp << 6) | (type << 4) | order;
-      next[pfn] = first;
-      prev[pfn] = list;
-      prev[first] = pfn;
-      next[list] = pfn;
-      control[at + PCP.count] = count;
-      control[at + PCP.frees]! += 1 << order;
-      return;
-    }
-    this.#freeGeneral(cpu, pfn, order, type);
-  }
-
-  #hasBlock(order: number): boolean {
-    const at = this.#top + ZONE.mask;
-    return (this.#control[at]! | this.#control[at + 1]! | this.#control[at + 2]!) >>> order !== 0;
-  }
-
-  #allocGeneral(cpu: number, gfp: number, order: number, owner: number): Pfn | Errno {
+  private allocGeneral(cpu: number, gfp: number, order: number, owner: number): Pfn | Errno {
     const mobility = mobilityOf(gfp);
-    const highest = this.#highest[gfp & 5]!;
+    const highest = this.highest[gfp & 5]!;
     if (highest < 0 || order > this.map.shape.orderMax) return ENOMEM;
-    const flags = this.#firstFlags[highest]! | (gfp & GFP.__GFP_KSWAPD_RECLAIM);
+    const flags = this.firstFlags[highest]! | (gfp & GFP.__GFP_KSWAPD_RECLAIM);
     let pfn = this.fromFreelist(cpu, gfp, order, flags, highest);
     if (pfn === -1) {
       pfn = allocSlow(this, cpu, gfp, order, highest);
       if (pfn === -1) return ENOMEM;
     }
-    this.#state[pfn] = (Kind.Allocated << 6) | (mobility << 4) | order;
-    this.#owner[pfn] = owner;
+    this.map.state[pfn] = (Kind.Allocated << 6) | (mobility << 4) | order;
+    this.map.owner[pfn] = owner;
     if ((gfp & GFP.__GFP_ZERO) !== 0 && this.zero !== null) this.zero(pfn as Pfn, order);
-    if (this.#trace !== null) this.#trace(MmEv.PageAlloc, cpu, pfn, order, mobility, gfp);
+    if (this.sink !== null) this.sink(MmEv.PageAlloc, cpu, pfn, order, mobility, gfp);
     return pfn as Pfn;
   }
 
-  #freeGeneral(cpu: number, pfn: Pfn, order: number, type: number): void {
-    if (this.#trace !== null) this.#trace(MmEv.PageFree, cpu, pfn, order, this.#owner[pfn]!, 0);
+  private freeGeneral(cpu: number, pfn: Pfn, order: number, type: number): void {
+    if (this.sink !== null) this.sink(MmEv.PageFree, cpu, pfn, order, this.map.owner[pfn]!, 0);
     const zone = this.zoneOf(pfn);
     const pcp = this.pcps[zone]!;
-    if (order <= COSTLY_ORDER || order === this.#pageblockOrder) pcp.free(cpu, pfn, order, type);
+    if (order <= COSTLY_ORDER || order === this.map.shape.pageblockOrder) pcp.free(cpu, pfn, order, type);
     else {
       const buddy = this.zones[zone]!;
       const { locks } = this.config;
@@ -267,8 +155,8 @@ export class PageAlloc {
   }
 
   zoneOf(pfn: number): number {
-    let zone = this.#starts.length - 1;
-    while (zone > 0 && pfn < this.#starts[zone]!) zone--;
+    let zone = this.starts.length - 1;
+    while (zone > 0 && pfn < this.starts[zone]!) zone--;
     return zone;
   }
 
@@ -276,9 +164,8 @@ export class PageAlloc {
   fromFreelist(cpu: number, gfp: number, order: number, flags: number, highest: number): number {
     for (let zone = highest; zone >= 0; zone--) {
       const { words } = this.zones[zone]!;
-      if ((flags & Alloc.NoWatermarks) === 0 && !this.#aboveMark(cpu, words, gfp, order, flags, highest, zone))
-        continue;
-      const pfn = this.#fromZone(cpu, zone, gfp, order, flags);
+      if ((flags & Alloc.NoWatermarks) === 0 && !this.aboveMark(cpu, words, gfp, order, flags, highest, zone)) continue;
+      const pfn = this.fromZone(cpu, zone, gfp, order, flags);
       if (pfn !== -1) return pfn;
     }
     // Rather mix a pageblock than fail.
@@ -314,7 +201,7 @@ export class PageAlloc {
     return done;
   }
 
-  #aboveMark(
+  private aboveMark(
     cpu: number,
     words: Int32Array,
     gfp: number,
@@ -334,16 +221,17 @@ export class PageAlloc {
     // The boost is a wish of kswapd's: an urgent single page may ignore it.
     if (!ok && order === 0 && (gfp & GFP.__GFP_HIGH) !== 0 && which === Alloc.WmarkMin && mark !== base)
       ok = watermarkOk(words, order, base, highest, flags);
-    if (this.#trace !== null) this.#trace(MmEv.Watermark, cpu, zone, free, mark, ok ? 1 : 0);
+    if (this.sink !== null) this.sink(MmEv.Watermark, cpu, zone, free, mark, ok ? 1 : 0);
     return ok;
   }
 
-  #fromZone(cpu: number, zone: number, gfp: number, order: number, flags: number): number {
+  private fromZone(cpu: number, zone: number, gfp: number, order: number, flags: number): number {
     const type = this.grouping ? mobilityOf(gfp) : Migrate.Unmovable;
     const buddy = this.zones[zone]!;
     let pfn = -1;
-    if (order <= COSTLY_ORDER || order === this.#pageblockOrder) pfn = this.pcps[zone]!.alloc(cpu, order, type, flags);
-    if (pfn === -1) pfn = this.#fromBuddy(cpu, zone, order, type, flags);
+    if (order <= COSTLY_ORDER || order === this.map.shape.pageblockOrder)
+      pfn = this.pcps[zone]!.alloc(cpu, order, type, flags);
+    if (pfn === -1) pfn = this.fromBuddy(cpu, zone, order, type, flags);
     if ((flags & Alloc.Kswapd) !== 0 && buddy.words[ZONE.boosted] !== 0) {
       buddy.words[ZONE.boosted] = 0;
       this.hooks.wakeKswapd(cpu, zone, 0);
@@ -351,10 +239,10 @@ export class PageAlloc {
     return pfn;
   }
 
-  #fromBuddy(cpu: number, zone: number, order: number, type: number, flags: number): number {
+  private fromBuddy(cpu: number, zone: number, order: number, type: number, flags: number): number {
     const buddy = this.zones[zone]!;
     const { locks } = this.config;
-    const theft = this.#theft;
+    const theft = this.theft;
     locks.lock(buddy.words, ZONE.lock);
     theft.pfn = -1;
     let pfn = -1;
@@ -369,14 +257,14 @@ export class PageAlloc {
     }
     locks.unlock(buddy.words, ZONE.lock);
     if (pfn !== -1) this.pcps[zone]!.account(cpu, 1 << order, 0);
-    if (pfn !== -1 && this.#trace !== null) {
+    if (pfn !== -1 && this.sink !== null) {
       this.pcps[zone]!.traceTheft(cpu, theft, order, type);
-      this.#trace(MmEv.PageAllocZoneLocked, cpu, pfn, order, type, 0);
+      this.sink(MmEv.PageAllocZoneLocked, cpu, pfn, order, type, 0);
     }
     return pfn;
   }
 
-  #boot(): void {
+  private boot(): void {
     const reserved = this.config.reserved ?? [];
     this.map.blockType.fill(this.grouping ? Migrate.Movable : Migrate.Unmovable);
     for (const [zone, spec] of this.config.zones.entries()) {
@@ -389,7 +277,7 @@ export class PageAlloc {
       let at = spec.start;
       for (const [from, to] of [...reserved, [spec.end, spec.end] as const]) {
         if (to <= at) continue;
-        this.#release(buddy, at, Math.min(from, spec.end));
+        this.release(buddy, at, Math.min(from, spec.end));
         at = Math.max(at, to);
       }
       buddy.words[ZONE.managed] = buddy.words[ZONE.free]!;
@@ -400,7 +288,7 @@ export class PageAlloc {
   }
 
   /** Gives [start, end) to the zone in the largest aligned blocks, lowest address first. */
-  #release(buddy: Buddy, start: number, end: number): void {
+  private release(buddy: Buddy, start: number, end: number): void {
     for (let at = start; at < end;) {
       let order = at === 0 ? buddy.orderMax : Math.min(buddy.orderMax, 31 - Math.clz32(at & -at));
       while (at + (1 << order) > end) order--;

@@ -56,60 +56,52 @@ export class Pcp {
   readonly words: Int32Array;
   readonly locks: LockOps;
   trace: EventSink | null = null;
-  readonly #buddy: Buddy;
-  readonly #cpus: number;
-  readonly #zone: number;
-  readonly #zones: number;
-  readonly #lists: number;
-  readonly #theft: Theft = { pfn: -1, order: 0, from: 0, ownership: 0 };
+  private readonly buddy: Buddy;
+  private readonly cpus: number;
+  private readonly zone: number;
+  private readonly zones: number;
+  private readonly lists: number;
+  private readonly theft: Theft = { pfn: -1, order: 0, from: 0, ownership: 0 };
 
-  readonly #counters: Float64Array;
-  readonly #pgalloc: number;
+  private readonly counters: Float64Array;
+  private readonly pgalloc: number;
 
-  constructor(
-    map: Memmap,
-    buddy: Buddy,
-    zone: number,
-    words: Int32Array,
-    locks: LockOps,
-    counters: Float64Array,
-    pgalloc: number,
-  ) {
-    this.#counters = counters;
-    this.#pgalloc = pgalloc;
-    this.words = words;
+  constructor(map: Memmap, buddy: Buddy, zone: number, locks: LockOps, pgalloc: number) {
+    this.counters = map.counters;
+    this.pgalloc = pgalloc;
+    this.words = map.words.subarray(map.cpusAt, map.cpusAt + map.shape.cpus * map.shape.zones * PCP.words);
     this.locks = locks;
-    this.#buddy = buddy;
-    this.#cpus = map.shape.cpus;
-    this.#zone = zone;
-    this.#zones = map.shape.zones;
-    this.#lists = map.pcpLists;
+    this.buddy = buddy;
+    this.cpus = map.shape.cpus;
+    this.zone = zone;
+    this.zones = map.shape.zones;
+    this.lists = map.pcpLists;
   }
 
   setLimits(managed: number, low: number): void {
     const batch = Math.max(1, batchSize(managed));
-    for (let cpu = 0; cpu < this.#cpus; cpu++) {
+    for (let cpu = 0; cpu < this.cpus; cpu++) {
       const at = this.at(cpu);
       this.words[at + PCP.batch] = batch;
-      this.words[at + PCP.high] = highSize(low, this.#cpus, batch);
+      this.words[at + PCP.high] = highSize(low, this.cpus, batch);
     }
   }
 
   /** Index of a CPU's words; its lists' sentinels lie at the same distance from theirs. */
   at(cpu: number): number {
-    return (cpu * this.#zones + this.#zone) * PCP.words;
+    return (cpu * this.zones + this.zone) * PCP.words;
   }
 
   alloc(cpu: number, order: number, type: number, flags: number): number {
     const { words } = this;
-    const { next, prev } = this.#buddy;
+    const { next, prev } = this.buddy;
     const at = this.at(cpu);
     words[at + PCP.freeFactor]! >>= 1;
     const list = order <= COSTLY_ORDER ? order * PCP_TYPES + type : HUGE_LISTS + type;
-    const head = this.#lists + at + list;
+    const head = this.lists + at + list;
     let pfn = next[head]!;
     if (pfn === head) {
-      this.#refill(cpu, head, order, type, flags);
+      this.refill(cpu, head, order, type, flags);
       pfn = next[head]!;
       if (pfn === head) return -1;
     }
@@ -123,11 +115,11 @@ export class Pcp {
 
   free(cpu: number, pfn: number, order: number, type: number): void {
     const { words } = this;
-    const { next, prev, state } = this.#buddy;
+    const { next, prev, state } = this.buddy;
     const at = this.at(cpu);
     const column = type < PCP_TYPES ? type : Migrate.Movable;
     const list = order <= COSTLY_ORDER ? order * PCP_TYPES + column : HUGE_LISTS + column;
-    const head = this.#lists + at + list;
+    const head = this.lists + at + list;
     const first = next[head]!;
     state[pfn] = (Kind.Pcp << 6) | (type << 4) | order;
     next[pfn] = first;
@@ -140,7 +132,7 @@ export class Pcp {
     const factor = words[at + PCP.freeFactor]!;
     // Higher orders that only come and never go would hold what compaction needs: give them all back.
     if ((factor !== 0 && order > 0 && order <= COSTLY_ORDER) || count >= words[at + PCP.high]!)
-      this.#overfull(cpu, order, list);
+      this.overfull(cpu, order, list);
   }
 
   drain(cpu: number): void {
@@ -149,7 +141,7 @@ export class Pcp {
     if (words[at + PCP.request] !== 0) Atomics.store(words, at + PCP.request, 0);
     this.account(cpu, 0, 0);
     const count = words[at + PCP.count]!;
-    if (count > 0) this.#bulkFree(cpu, count, 0);
+    if (count > 0) this.bulkFree(cpu, count, 0);
   }
 
   request(cpu: number): void {
@@ -164,25 +156,25 @@ export class Pcp {
   account(cpu: number, allocated: number, freed: number): void {
     const at = this.at(cpu);
     const row = cpu * VM_STRIDE;
-    this.#counters[row + this.#pgalloc]! += this.words[at + PCP.allocs]! + allocated;
-    this.#counters[row + VM.pgfree]! += this.words[at + PCP.frees]! + freed;
+    this.counters[row + this.pgalloc]! += this.words[at + PCP.allocs]! + allocated;
+    this.counters[row + VM.pgfree]! += this.words[at + PCP.frees]! + freed;
     this.words[at + PCP.allocs] = 0;
     this.words[at + PCP.frees] = 0;
   }
 
-  #refill(cpu: number, head: number, order: number, type: number, flags: number): void {
+  private refill(cpu: number, head: number, order: number, type: number, flags: number): void {
     this.serve(cpu);
     this.account(cpu, 0, 0);
     const { words } = this;
-    const { next, prev, state } = this.#buddy;
-    const zone = this.#buddy.words;
+    const { next, prev, state } = this.buddy;
+    const zone = this.buddy.words;
     const at = this.at(cpu);
     const batch = words[at + PCP.batch]!;
     const wanted = batch > 1 ? Math.max(batch >> order, 2) : batch;
     let got = 0;
     this.locks.lock(zone, ZONE.lock);
     for (; got < wanted; got++) {
-      const pfn = rmqueue(this.#buddy, order, type, flags, this.#theft);
+      const pfn = rmqueue(this.buddy, order, type, flags, this.theft);
       if (pfn === -1) break;
       state[pfn] = (Kind.Pcp << 6) | (type << 4) | order;
       const last = prev[head]!;
@@ -191,7 +183,7 @@ export class Pcp {
       next[last] = pfn;
       prev[head] = pfn;
       if (this.trace !== null) {
-        this.traceTheft(cpu, this.#theft, order, type);
+        this.traceTheft(cpu, this.theft, order, type);
         this.trace(MmEv.PageAllocZoneLocked, cpu, pfn, order, type, 1);
       }
     }
@@ -212,7 +204,7 @@ export class Pcp {
     );
   }
 
-  #overfull(cpu: number, order: number, list: number): void {
+  private overfull(cpu: number, order: number, list: number): void {
     const { words } = this;
     const at = this.at(cpu);
     this.serve(cpu);
@@ -220,14 +212,14 @@ export class Pcp {
     const batch = words[at + PCP.batch]!;
     const factor = words[at + PCP.freeFactor]!;
     const all = factor !== 0 && order > 0 && order <= COSTLY_ORDER;
-    const short = this.#buddy.words[ZONE.reclaim] !== 0;
+    const short = this.buddy.words[ZONE.reclaim] !== 0;
     const high = all ? 0 : Math.min(words[at + PCP.high]!, short ? batch << 2 : words[at + PCP.high]!);
     if (count < high) return;
-    this.#bulkFree(cpu, all ? count : this.#toFree(at, high, batch), list);
+    this.bulkFree(cpu, all ? count : this.toFree(at, high, batch), list);
   }
 
   /** Frees twice as many each time nothing was allocated in between; leaves at least a batch. */
-  #toFree(at: number, high: number, batch: number): number {
+  private toFree(at: number, high: number, batch: number): number {
     if (high < batch) return 1;
     const factor = this.words[at + PCP.freeFactor]!;
     const most = high - batch;
@@ -236,26 +228,26 @@ export class Pcp {
     return Math.max(batch, Math.min(wanted, most));
   }
 
-  #bulkFree(cpu: number, frames: number, fromList: number): void {
+  private bulkFree(cpu: number, frames: number, fromList: number): void {
     this.account(cpu, 0, 0);
     const { words } = this;
-    const { next, prev, state } = this.#buddy;
-    const zone = this.#buddy.words;
+    const { next, prev, state } = this.buddy;
+    const zone = this.buddy.words;
     const at = this.at(cpu);
     let left = Math.min(words[at + PCP.count]!, frames);
     let given = 0;
     let list = fromList;
     this.locks.lock(zone, ZONE.lock);
     while (left > 0) {
-      const head = this.#lists + at + list;
-      const order = list < HUGE_LISTS ? Math.floor(list / PCP_TYPES) : this.#buddy.pageblockOrder;
+      const head = this.lists + at + list;
+      const order = list < HUGE_LISTS ? Math.floor(list / PCP_TYPES) : this.buddy.pageblockOrder;
       while (left > 0 && prev[head] !== head) {
         const pfn = prev[head]!;
         const before = prev[pfn]!;
         prev[head] = before;
         next[before] = head;
         const type = (state[pfn]! >> 4) & 3;
-        this.#buddy.put(pfn, order, type, false);
+        this.buddy.put(pfn, order, type, false);
         left -= 1 << order;
         given += 1 << order;
         if (this.trace !== null) this.trace(MmEv.PagePcpuDrain, cpu, pfn, order, type, 0);

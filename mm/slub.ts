@@ -70,46 +70,46 @@ export class Slub {
   trace: EventSink | null = null;
   /** Makes another CPU look at its requests, as PageAlloc.kick. */
   kick: (cpu: number) => void = (cpu) => this.tick(cpu);
-  readonly #locks: LockOps;
-  readonly #ram: Int32Array;
-  readonly #bytes: Uint8Array;
-  readonly #lists: Int32Array;
-  readonly #names: Uint8Array;
+  private readonly locks: LockOps;
+  private readonly ram: Int32Array;
+  private readonly bytes: Uint8Array;
+  private readonly lists: Int32Array;
+  private readonly names: Uint8Array;
   /** One word a CPU: asked to drain. */
-  readonly #requests: Int32Array;
-  readonly #cache: Uint8Array;
-  readonly #free: Int32Array;
-  readonly #out: Int32Array;
-  readonly #cpus: number;
-  readonly #buffers: SlubBuffers;
+  private readonly requests: Int32Array;
+  private readonly cacheOfFrame: Uint8Array;
+  private readonly freeHead: Int32Array;
+  private readonly out: Int32Array;
+  private readonly cpus: number;
+  private readonly shared: SlubBuffers;
 
   constructor(pages: PageAlloc, ram: ArrayBufferLike, locks: LockOps, shared?: SlubBuffers) {
     const { frames, cpus } = pages.map.shape;
     assert(ram.byteLength >= frames * PAGE_SIZE, "Slub: RAM is smaller than the memory map");
     this.pages = pages;
-    this.#locks = locks;
-    this.#cpus = cpus;
-    this.#ram = new Int32Array(ram);
-    this.#bytes = new Uint8Array(ram);
+    this.locks = locks;
+    this.cpus = cpus;
+    this.ram = new Int32Array(ram);
+    this.bytes = new Uint8Array(ram);
     const words = ROWS * CACHE.words + cpus * ROWS * LIST.words + cpus * 16;
-    this.#buffers = shared ?? {
+    this.shared = shared ?? {
       control: new SharedArrayBuffer(words * 4 + ROWS * NAME_BYTES),
       frames: new SharedArrayBuffer(frames * 9),
     };
-    const { control, frames: table } = this.#buffers;
+    const { control, frames: table } = this.shared;
     this.caches = new Int32Array(control, 0, ROWS * CACHE.words);
-    this.#lists = new Int32Array(control, ROWS * CACHE.words * 4, cpus * ROWS * LIST.words);
-    this.#requests = new Int32Array(control, (words - cpus * 16) * 4, cpus * 16);
-    this.#names = new Uint8Array(control, words * 4, ROWS * NAME_BYTES);
-    this.#free = new Int32Array(table, 0, frames);
-    this.#out = new Int32Array(table, frames * 4, frames);
-    this.#cache = new Uint8Array(table, frames * 8, frames);
+    this.lists = new Int32Array(control, ROWS * CACHE.words * 4, cpus * ROWS * LIST.words);
+    this.requests = new Int32Array(control, (words - cpus * 16) * 4, cpus * 16);
+    this.names = new Uint8Array(control, words * 4, ROWS * NAME_BYTES);
+    this.freeHead = new Int32Array(table, 0, frames);
+    this.out = new Int32Array(table, frames * 4, frames);
+    this.cacheOfFrame = new Uint8Array(table, frames * 8, frames);
     if (shared !== undefined) return;
-    for (let at = 0; at < this.#lists.length; at += 2) this.#lists[at] = -1;
+    for (let at = 0; at < this.lists.length; at += 2) this.lists[at] = -1;
   }
 
   buffers(): SlubBuffers {
-    return this.#buffers;
+    return this.shared;
   }
 
   createCache(name: string, objectSize: number, flags = 0): number {
@@ -121,14 +121,14 @@ export class Slub {
     const size = debug ? debugSize(objectSize) : (objectSize + ALIGN - 1) & ~(ALIGN - 1);
     const at = cache * CACHE.words;
     this.caches[at + CACHE.objectSize] = objectSize;
-    this.caches[at + CACHE.order] = slabOrder(size, this.#cpus);
+    this.caches[at + CACHE.order] = slabOrder(size, this.cpus);
     this.caches[at + CACHE.flags] = flags;
     this.caches[at + CACHE.limit] = debug ? 0 : cpuObjects(size);
     this.caches[at + CACHE.link] = debug ? debugLink(objectSize) >> 2 : 0;
     this.caches[at + CACHE.minPartial] = minPartial(size);
     this.caches[at + CACHE.size] = size;
     for (let index = 0; index < NAME_BYTES; index++)
-      this.#names[cache * NAME_BYTES + index] = index < name.length ? name.charCodeAt(index) : 0;
+      this.names[cache * NAME_BYTES + index] = index < name.length ? name.charCodeAt(index) : 0;
     return cache;
   }
 
@@ -142,40 +142,40 @@ export class Slub {
   }
 
   name(cache: number): string {
-    const bytes = this.#names.subarray(cache * NAME_BYTES, (cache + 1) * NAME_BYTES);
+    const bytes = this.names.subarray(cache * NAME_BYTES, (cache + 1) * NAME_BYTES);
     return String.fromCharCode(...bytes.subarray(0, bytes.indexOf(0)));
   }
 
   cacheOf(addr: number): number {
-    return this.#cache[addr >>> PAGE_SHIFT] ?? 0;
+    return this.cacheOfFrame[addr >>> PAGE_SHIFT] ?? 0;
   }
 
   alloc(cpu: number, cache: number, gfp: number, owner: number): PhysAddr | Errno {
-    const lists = this.#lists;
+    const lists = this.lists;
     const at = (cpu * ROWS + cache) * LIST.words;
     let object = lists[at]!;
     if (object < 0) {
-      object = this.#allocSlow(cpu, cache, gfp, owner);
+      object = this.allocSlow(cpu, cache, gfp, owner);
       if (object < 0) return ENOMEM;
     } else {
-      lists[at] = this.#ram[object]!;
+      lists[at] = this.ram[object]!;
       lists[at + LIST.count]!--;
     }
-    if (this.trace !== null) this.#traceAlloc(cpu, cache, object, owner);
+    if (this.trace !== null) this.traceAlloc(cpu, cache, object, owner);
     return (object * 4) as PhysAddr;
   }
 
   free(cpu: number, cache: number, addr: PhysAddr, owner: number): void {
-    if (this.#cache[addr >>> PAGE_SHIFT] !== cache) this.#wrongCache(cache, addr);
-    const lists = this.#lists;
+    if (this.cacheOfFrame[addr >>> PAGE_SHIFT] !== cache) this.wrongCache(cache, addr);
+    const lists = this.lists;
     const at = (cpu * ROWS + cache) * LIST.words;
     const object = addr >>> 2;
     const head = lists[at]!;
     const count = lists[at + LIST.count]!;
     if (object === head || count >= this.caches[cache * CACHE.words + CACHE.limit]!) {
-      this.#freeSlow(cpu, cache, addr, owner);
+      this.freeSlow(cpu, cache, addr, owner);
     } else {
-      this.#ram[object] = head;
+      this.ram[object] = head;
       lists[at] = object;
       lists[at + LIST.count] = count + 1;
     }
@@ -197,24 +197,24 @@ export class Slub {
   }
 
   drain(cpu: number): void {
-    Atomics.store(this.#requests, cpu * 16, 0);
+    Atomics.store(this.requests, cpu * 16, 0);
     for (let cache = 1; cache < ROWS; cache++) {
       if (this.caches[cache * CACHE.words + CACHE.size] === 0) continue;
-      this.#flush(cpu, cache, LIST.head);
-      this.#flush(cpu, cache, LIST.spare);
+      this.flush(cpu, cache, LIST.head);
+      this.flush(cpu, cache, LIST.spare);
     }
   }
 
   drainAll(cpu: number): void {
-    for (let other = 0; other < this.#cpus; other++) {
-      Atomics.store(this.#requests, other * 16, 1);
+    for (let other = 0; other < this.cpus; other++) {
+      Atomics.store(this.requests, other * 16, 1);
       if (other === cpu) this.tick(cpu);
       else this.kick(other);
     }
   }
 
   tick(cpu: number): void {
-    if (this.#requests[cpu * 16] !== 0) this.drain(cpu);
+    if (this.requests[cpu * 16] !== 0) this.drain(cpu);
   }
 
   /** Returns the frames given back. */
@@ -222,17 +222,17 @@ export class Slub {
     const { map } = this.pages;
     const words = cache * CACHE.words;
     let frames = 0;
-    this.#locks.lock(this.caches, words);
-    const list = this.#partialList(cache);
+    this.locks.lock(this.caches, words);
+    const list = this.partialList(cache);
     for (let slab = map.next[list]!; slab !== list;) {
       const after = map.next[slab]!;
-      if (this.#out[slab] === 0) {
+      if (this.out[slab] === 0) {
         frames += 1 << (map.state[slab]! & 15);
-        this.#discard(cpu, cache, slab);
+        this.discard(cpu, cache, slab);
       }
       slab = after;
     }
-    this.#locks.unlock(this.caches, words);
+    this.locks.unlock(this.caches, words);
     return frames;
   }
 
@@ -241,15 +241,15 @@ export class Slub {
     const words = cache * CACHE.words;
     assert((this.caches[words + CACHE.flags]! & SlabFlag.Debug) !== 0, "validate: not a debugged cache");
     let objects = 0;
-    for (let slab = 0; slab < this.#cache.length; slab++) {
-      if (this.#cache[slab] !== cache || this.pages.map.state[slab] === 0) continue;
-      const free = new Set(this.#freeObjects(cache, slab));
+    for (let slab = 0; slab < this.cacheOfFrame.length; slab++) {
+      if (this.cacheOfFrame[slab] !== cache || this.pages.map.state[slab] === 0) continue;
+      const free = new Set(this.freeObjects(cache, slab));
       const size = this.caches[words + CACHE.size]!;
       const count = slabObjects(this.pages.map.state[slab]! & 15, size);
       for (let index = 0; index < count; index++) {
         const object = slab * PAGE_SIZE + index * size + RED_LEFT;
-        const found = damage(this.#bytes, object, this.caches[words + CACHE.objectSize]!, !free.has(object >>> 2));
-        if (found !== undefined) this.#report(cache, object, found);
+        const found = damage(this.bytes, object, this.caches[words + CACHE.objectSize]!, !free.has(object >>> 2));
+        if (found !== undefined) this.report(cache, object, found);
         objects++;
       }
     }
@@ -266,12 +266,12 @@ export class Slub {
       let slabs = 0;
       let objects = 0;
       let freeInPartial = 0;
-      for (let slab = 0; slab < this.#cache.length; slab++) {
-        if (this.#cache[slab] !== cache || map.state[slab] === 0) continue;
+      for (let slab = 0; slab < this.cacheOfFrame.length; slab++) {
+        if (this.cacheOfFrame[slab] !== cache || map.state[slab] === 0) continue;
         assert(map.state[slab]! >> 6 === Kind.Allocated, "slub: a slab's pages are free");
         const count = slabObjects(map.state[slab]! & 15, this.caches[words + CACHE.size]!);
-        const listed = this.#freeObjects(cache, slab);
-        assert(listed.length === count - this.#out[slab]!, "slub: a slab's free and outer objects are not all");
+        const listed = this.freeObjects(cache, slab);
+        assert(listed.length === count - this.out[slab]!, "slub: a slab's free and outer objects are not all");
         for (const object of listed) free.add(object);
         slabs++;
         objects += count;
@@ -281,43 +281,43 @@ export class Slub {
       assert(this.caches[words + CACHE.objects] === objects, "slub: object count is wrong");
       assert(freeInPartial === this.caches[words + CACHE.freeObjects], "slub: free object count is wrong");
       let partial = 0;
-      const list = this.#partialList(cache);
+      const list = this.partialList(cache);
       for (let slab = map.next[list]!; slab !== list; slab = map.next[slab]!) {
         assert(
-          this.#cache[slab] === cache && this.#free[slab] !== -1,
+          this.cacheOfFrame[slab] === cache && this.freeHead[slab] !== -1,
           "slub: a foreign or full slab is listed partial",
         );
         assert(map.next[map.prev[slab]!] === slab, "slub: a slab list's links disagree");
         partial++;
       }
       assert(partial === this.caches[words + CACHE.partial], "slub: partial count is wrong");
-      for (let cpu = 0; cpu < this.#cpus; cpu++) {
+      for (let cpu = 0; cpu < this.cpus; cpu++) {
         const at = (cpu * ROWS + cache) * LIST.words;
         for (const which of [LIST.head, LIST.spare]) {
           let count = 0;
-          for (let object = this.#lists[at + which]!; object !== -1; object = this.#ram[object]!) {
-            assert(this.#cache[object >>> 10] === cache, "slub: a CPU's list leads out of the cache");
+          for (let object = this.lists[at + which]!; object !== -1; object = this.ram[object]!) {
+            assert(this.cacheOfFrame[object >>> 10] === cache, "slub: a CPU's list leads out of the cache");
             assert(!free.has(object), "slub: an object is free twice");
             free.add(object);
             count++;
           }
-          assert(count === this.#lists[at + which + 1], "slub: a CPU's list disagrees with its count");
+          assert(count === this.lists[at + which + 1], "slub: a CPU's list disagrees with its count");
         }
       }
     }
   }
 
-  #partialList(cache: number): number {
+  private partialList(cache: number): number {
     return this.pages.map.slabLists + cache * SLAB_LISTS - SLAB_LISTS;
   }
 
-  #freeObjects(cache: number, slab: number): number[] {
+  private freeObjects(cache: number, slab: number): number[] {
     const link = this.caches[cache * CACHE.words + CACHE.link]!;
     const size = this.caches[cache * CACHE.words + CACHE.size]!;
     const most = slabObjects(this.pages.map.state[slab]! & 15, size);
     const objects: number[] = [];
-    for (let object = this.#free[slab]!; object !== -1; object = this.#ram[object + link]!) {
-      if (objects.length >= most || this.#slabAround(cache, object * 4) !== slab)
+    for (let object = this.freeHead[slab]!; object !== -1; object = this.ram[object + link]!) {
+      if (objects.length >= most || this.slabAround(cache, object * 4) !== slab)
         panic(`slub: the free list of a slab of ${this.name(cache)} is damaged`, object * 4);
       objects.push(object);
     }
@@ -325,16 +325,17 @@ export class Slub {
   }
 
   /** First frame of the slab around an address: of the cache's usual order, or the least when memory was short. */
-  #slabAround(cache: number, addr: number): number {
+  private slabAround(cache: number, addr: number): number {
     const pfn = addr >>> PAGE_SHIFT;
     const order = this.caches[cache * CACHE.words + CACHE.order]!;
     const usual = (pfn >>> order) << order;
-    return (this.pages.map.state[usual]! & 0xcf) === ((Kind.Allocated << 6) | order) && this.#cache[usual] === cache
+    return (this.pages.map.state[usual]! & 0xcf) === ((Kind.Allocated << 6) | order) &&
+      this.cacheOfFrame[usual] === cache
       ? usual
       : this.pages.map.blockAround(pfn as Pfn);
   }
 
-  #traceAlloc(cpu: number, cache: number, object: number, owner: number): void {
+  private traceAlloc(cpu: number, cache: number, object: number, owner: number): void {
     this.trace?.(
       MmEv.KmemCacheAlloc,
       cpu,
@@ -345,35 +346,35 @@ export class Slub {
     );
   }
 
-  #allocSlow(cpu: number, cache: number, gfp: number, owner: number): number {
+  private allocSlow(cpu: number, cache: number, gfp: number, owner: number): number {
     this.tick(cpu);
-    const lists = this.#lists;
+    const lists = this.lists;
     const at = (cpu * ROWS + cache) * LIST.words;
-    if (lists[at + LIST.spare]! >= 0) this.#swap(at);
+    if (lists[at + LIST.spare]! >= 0) this.swap(at);
     else {
       const words = cache * CACHE.words;
-      this.#locks.lock(this.caches, words);
-      if (this.pages.map.next[this.#partialList(cache)] === this.#partialList(cache)) {
+      this.locks.lock(this.caches, words);
+      if (this.pages.map.next[this.partialList(cache)] === this.partialList(cache)) {
         // Pages are taken without the lock: reclaim may free objects of this very cache.
-        this.#locks.unlock(this.caches, words);
-        const slab = this.#newSlab(cpu, cache, gfp, owner);
+        this.locks.unlock(this.caches, words);
+        const slab = this.newSlab(cpu, cache, gfp, owner);
         if (slab < 0) return -1;
-        this.#locks.lock(this.caches, words);
-        this.#adopt(cache, slab);
+        this.locks.lock(this.caches, words);
+        this.adopt(cache, slab);
       }
-      if ((this.caches[words + CACHE.flags]! & SlabFlag.Debug) !== 0) return this.#takeChecked(cpu, cache, owner);
-      const object = this.#takeList(at, cache);
-      this.#locks.unlock(this.caches, words);
+      if ((this.caches[words + CACHE.flags]! & SlabFlag.Debug) !== 0) return this.takeChecked(cpu, cache, owner);
+      const object = this.takeList(at, cache);
+      this.locks.unlock(this.caches, words);
       return object;
     }
     const object = lists[at]!;
-    lists[at] = this.#ram[object]!;
+    lists[at] = this.ram[object]!;
     lists[at + LIST.count]!--;
     return object;
   }
 
-  #swap(at: number): void {
-    const lists = this.#lists;
+  private swap(at: number): void {
+    const lists = this.lists;
     const head = lists[at]!;
     const count = lists[at + LIST.count]!;
     lists[at] = lists[at + LIST.spare]!;
@@ -383,42 +384,42 @@ export class Slub {
   }
 
   /** The free list of the first partial slab becomes the CPU's; returns one object of it. */
-  #takeList(at: number, cache: number): number {
+  private takeList(at: number, cache: number): number {
     const { map } = this.pages;
     const words = cache * CACHE.words;
-    const slab = map.next[this.#partialList(cache)]!;
-    const object = this.#free[slab]!;
+    const slab = map.next[this.partialList(cache)]!;
+    const object = this.freeHead[slab]!;
     const total = slabObjects(map.state[slab]! & 15, this.caches[words + CACHE.size]!);
-    const got = total - this.#out[slab]!;
-    this.#unlist(cache, slab);
-    this.#free[slab] = -1;
-    this.#out[slab] = total;
+    const got = total - this.out[slab]!;
+    this.unlist(cache, slab);
+    this.freeHead[slab] = -1;
+    this.out[slab] = total;
     this.caches[words + CACHE.freeObjects]! -= got;
-    this.#lists[at] = this.#ram[object]!;
-    this.#lists[at + LIST.count] = got - 1;
+    this.lists[at] = this.ram[object]!;
+    this.lists[at + LIST.count] = got - 1;
     return object;
   }
 
   /** One object of the first partial slab, for a debugged cache; looked at before it is taken. Drops the lock. */
-  #takeChecked(cpu: number, cache: number, owner: number): number {
+  private takeChecked(cpu: number, cache: number, owner: number): number {
     const words = cache * CACHE.words;
     const bytes = this.caches[words + CACHE.objectSize]!;
-    const slab = this.pages.map.next[this.#partialList(cache)]!;
-    const object = this.#free[slab]!;
-    const found = damage(this.#bytes, object * 4, bytes, false);
+    const slab = this.pages.map.next[this.partialList(cache)]!;
+    const object = this.freeHead[slab]!;
+    const found = damage(this.bytes, object * 4, bytes, false);
     if (found === undefined) {
-      this.#free[slab] = this.#ram[object + this.caches[words + CACHE.link]!]!;
-      this.#out[slab]!++;
+      this.freeHead[slab] = this.ram[object + this.caches[words + CACHE.link]!]!;
+      this.out[slab]!++;
       this.caches[words + CACHE.freeObjects]!--;
-      if (this.#free[slab] === -1) this.#unlist(cache, slab);
-      markAllocated(this.#bytes, object * 4, bytes, owner, cpu);
+      if (this.freeHead[slab] === -1) this.unlist(cache, slab);
+      markAllocated(this.bytes, object * 4, bytes, owner, cpu);
     }
-    this.#locks.unlock(this.caches, words);
-    if (found !== undefined) this.#report(cache, object * 4, found);
+    this.locks.unlock(this.caches, words);
+    if (found !== undefined) this.report(cache, object * 4, found);
     return object;
   }
 
-  #newSlab(cpu: number, cache: number, gfp: number, owner: number): number {
+  private newSlab(cpu: number, cache: number, gfp: number, owner: number): number {
     const words = cache * CACHE.words;
     const size = this.caches[words + CACHE.size]!;
     const usual = this.caches[words + CACHE.order]!;
@@ -440,28 +441,28 @@ export class Slub {
     const first = (pfn * PAGE_SIZE + (debug ? RED_LEFT : 0)) / 4;
     for (let index = 0; index < objects; index++) {
       const object = first + (index * size) / 4;
-      if (debug) initFree(this.#bytes, object * 4, this.caches[words + CACHE.objectSize]!);
-      this.#ram[object + link] = index + 1 < objects ? object + size / 4 : -1;
+      if (debug) initFree(this.bytes, object * 4, this.caches[words + CACHE.objectSize]!);
+      this.ram[object + link] = index + 1 < objects ? object + size / 4 : -1;
     }
-    this.#free[pfn] = first;
-    this.#out[pfn] = 0;
-    this.#cache.fill(cache, pfn, pfn + (1 << order));
+    this.freeHead[pfn] = first;
+    this.out[pfn] = 0;
+    this.cacheOfFrame.fill(cache, pfn, pfn + (1 << order));
     this.trace?.(MmEv.SlabNew, cpu, pfn, order, cache, objects);
     return pfn;
   }
 
-  #adopt(cache: number, slab: number): void {
+  private adopt(cache: number, slab: number): void {
     const words = cache * CACHE.words;
     const objects = slabObjects(this.pages.map.state[slab]! & 15, this.caches[words + CACHE.size]!);
     this.caches[words + CACHE.slabs]!++;
     this.caches[words + CACHE.objects]! += objects;
     this.caches[words + CACHE.freeObjects]! += objects;
-    this.#enlist(cache, slab);
+    this.enlist(cache, slab);
   }
 
-  #enlist(cache: number, slab: number): void {
+  private enlist(cache: number, slab: number): void {
     const { next, prev } = this.pages.map;
-    const list = this.#partialList(cache);
+    const list = this.partialList(cache);
     const first = next[list]!;
     next[slab] = first;
     prev[slab] = list;
@@ -470,103 +471,103 @@ export class Slub {
     this.caches[cache * CACHE.words + CACHE.partial]!++;
   }
 
-  #unlist(cache: number, slab: number): void {
+  private unlist(cache: number, slab: number): void {
     const { next, prev } = this.pages.map;
     next[prev[slab]!] = next[slab]!;
     prev[next[slab]!] = prev[slab]!;
     this.caches[cache * CACHE.words + CACHE.partial]!--;
   }
 
-  #freeSlow(cpu: number, cache: number, addr: number, owner: number): void {
+  private freeSlow(cpu: number, cache: number, addr: number, owner: number): void {
     this.tick(cpu);
     const words = cache * CACHE.words;
-    const lists = this.#lists;
+    const lists = this.lists;
     const at = (cpu * ROWS + cache) * LIST.words;
     if ((this.caches[words + CACHE.flags]! & SlabFlag.Debug) !== 0) {
-      this.#freeChecked(cpu, cache, addr, owner);
+      this.freeChecked(cpu, cache, addr, owner);
       return;
     }
     const object = addr >>> 2;
     if (object === lists[at]) panic(`slub: double free of an object of ${this.name(cache)}`, `0x${addr.toString(16)}`);
     if (lists[at + LIST.count]! >= this.caches[words + CACHE.limit]!) {
       // The active list is full: what lies longest, the spare, goes back to the slabs.
-      this.#flush(cpu, cache, LIST.spare);
-      this.#swap(at);
+      this.flush(cpu, cache, LIST.spare);
+      this.swap(at);
     }
-    this.#ram[object] = lists[at]!;
+    this.ram[object] = lists[at]!;
     lists[at] = object;
     lists[at + LIST.count]!++;
   }
 
-  #freeChecked(cpu: number, cache: number, addr: number, owner: number): void {
+  private freeChecked(cpu: number, cache: number, addr: number, owner: number): void {
     const words = cache * CACHE.words;
     const size = this.caches[words + CACHE.size]!;
     const bytes = this.caches[words + CACHE.objectSize]!;
-    const slab = this.#slabAround(cache, addr);
+    const slab = this.slabAround(cache, addr);
     const offset = addr - slab * PAGE_SIZE - RED_LEFT;
-    if (offset < 0 || offset % size !== 0) this.#report(cache, addr, "free of a pointer that is no object");
-    this.#locks.lock(this.caches, words);
-    const isFree = this.#freeObjects(cache, slab).includes(addr >>> 2);
-    const found = isFree ? "double free" : damage(this.#bytes, addr, bytes, true);
+    if (offset < 0 || offset % size !== 0) this.report(cache, addr, "free of a pointer that is no object");
+    this.locks.lock(this.caches, words);
+    const isFree = this.freeObjects(cache, slab).includes(addr >>> 2);
+    const found = isFree ? "double free" : damage(this.bytes, addr, bytes, true);
     if (found === undefined) {
-      markFreed(this.#bytes, addr, bytes, owner, cpu);
-      this.#putObject(cpu, cache, addr >>> 2);
+      markFreed(this.bytes, addr, bytes, owner, cpu);
+      this.putObject(cpu, cache, addr >>> 2);
     }
-    this.#locks.unlock(this.caches, words);
-    if (found !== undefined) this.#report(cache, addr, found);
+    this.locks.unlock(this.caches, words);
+    if (found !== undefined) this.report(cache, addr, found);
   }
 
   /** A CPU's active or spare list back to the slabs. */
-  #flush(cpu: number, cache: number, which: number): void {
+  private flush(cpu: number, cache: number, which: number): void {
     const at = (cpu * ROWS + cache) * LIST.words + which;
-    let object = this.#lists[at]!;
+    let object = this.lists[at]!;
     if (object < 0) return;
-    this.#locks.lock(this.caches, cache * CACHE.words);
+    this.locks.lock(this.caches, cache * CACHE.words);
     while (object >= 0) {
-      const after = this.#ram[object]!;
-      this.#putObject(cpu, cache, object);
+      const after = this.ram[object]!;
+      this.putObject(cpu, cache, object);
       object = after;
     }
-    this.#locks.unlock(this.caches, cache * CACHE.words);
-    this.#lists[at] = -1;
-    this.#lists[at + 1] = 0;
+    this.locks.unlock(this.caches, cache * CACHE.words);
+    this.lists[at] = -1;
+    this.lists[at + 1] = 0;
   }
 
-  #putObject(cpu: number, cache: number, object: number): void {
+  private putObject(cpu: number, cache: number, object: number): void {
     const words = cache * CACHE.words;
-    const slab = this.#slabAround(cache, object * 4);
-    const head = this.#free[slab]!;
-    this.#ram[object + this.caches[words + CACHE.link]!] = head;
-    this.#free[slab] = object;
-    this.#out[slab]!--;
+    const slab = this.slabAround(cache, object * 4);
+    const head = this.freeHead[slab]!;
+    this.ram[object + this.caches[words + CACHE.link]!] = head;
+    this.freeHead[slab] = object;
+    this.out[slab]!--;
     this.caches[words + CACHE.freeObjects]!++;
-    if (head === -1) this.#enlist(cache, slab);
-    if (this.#out[slab] === 0 && this.caches[words + CACHE.partial]! > this.caches[words + CACHE.minPartial]!)
-      this.#discard(cpu, cache, slab);
+    if (head === -1) this.enlist(cache, slab);
+    if (this.out[slab] === 0 && this.caches[words + CACHE.partial]! > this.caches[words + CACHE.minPartial]!)
+      this.discard(cpu, cache, slab);
   }
 
   /** An empty slab back to the page allocator; the cache's lock is held. */
-  #discard(cpu: number, cache: number, slab: number): void {
+  private discard(cpu: number, cache: number, slab: number): void {
     const words = cache * CACHE.words;
     const order = this.pages.map.state[slab]! & 15;
     const objects = slabObjects(order, this.caches[words + CACHE.size]!);
-    this.#unlist(cache, slab);
+    this.unlist(cache, slab);
     this.caches[words + CACHE.slabs]!--;
     this.caches[words + CACHE.objects]! -= objects;
     this.caches[words + CACHE.freeObjects]! -= objects;
-    this.#cache.fill(0, slab, slab + (1 << order));
+    this.cacheOfFrame.fill(0, slab, slab + (1 << order));
     this.pages.free(cpu, slab as Pfn, order);
   }
 
-  #wrongCache(cache: number, addr: number): never {
+  private wrongCache(cache: number, addr: number): never {
     const other = this.cacheOf(addr);
     const at = `0x${addr.toString(16)}`;
     if (other === 0) panic(`slub: wild free of ${at} to ${this.name(cache)}: in no slab`);
     panic(`slub: wrong cache: ${at} is of ${this.name(other)}, freed to ${this.name(cache)}`);
   }
 
-  #report(cache: number, addr: number, what: string): never {
-    const who = tracks(this.#bytes, addr, this.caches[cache * CACHE.words + CACHE.objectSize]!);
+  private report(cache: number, addr: number, what: string): never {
+    const who = tracks(this.bytes, addr, this.caches[cache * CACHE.words + CACHE.objectSize]!);
     panic(`slub: ${what} in ${this.name(cache)} object 0x${addr.toString(16)}, ${who}`);
   }
 }

@@ -10,7 +10,7 @@
  * All words are written by the holder of the lock; readers may read plainly to guess.
  */
 import { MIGRATE_TYPES } from "./migratetype.ts";
-import { ZONE_LISTS } from "./memmap.ts";
+import { ZONE_WORDS } from "./memmap.ts";
 
 export const ZONE = {
   lock: 0,
@@ -35,7 +35,7 @@ export const ZONE = {
   mask: 32,
   reserve: 32 + MIGRATE_TYPES,
   count: 64,
-  words: 64 + ZONE_LISTS,
+  words: ZONE_WORDS,
 } as const;
 
 /** After low, boost or highatomic changed, under the zone lock. */

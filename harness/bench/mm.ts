@@ -79,6 +79,10 @@ function ours(mode: string, operations: number): { ns: number; sum: number } {
 const tenth = (value: number): number => Math.round(value * 10) / 10;
 const hundredth = (value: number): number => Math.round(value * 100) / 100;
 
+/** Medians, the loop's taken off; null when nothing was measured. */
+const net = (gross: readonly number[], loop: readonly number[]): number | null =>
+  gross.length === 0 ? null : Math.max(0, median(gross) - median(loop));
+
 function measure(one: Case, twin: Twin | undefined, mimalloc: string | undefined, operations: number): BenchRow {
   const names = ["ours", "oursNull", "c", "cNull", "glibc", "mimalloc"] as const;
   const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<
@@ -102,8 +106,6 @@ function measure(one: Case, twin: Twin | undefined, mimalloc: string | undefined
     samples.glibc.push(twin.run("malloc", operations).ns);
     if (mimalloc !== undefined) samples.mimalloc.push(twin.run("malloc", operations, mimalloc).ns);
   }
-  const net = (gross: readonly number[], loop: readonly number[]): number | null =>
-    gross.length === 0 ? null : Math.max(0, median(gross) - median(loop));
   const mine = net(samples.ours, samples.oursNull)!;
   const c = net(samples.c, samples.cNull);
   const glibc = net(samples.glibc, samples.cNull);
@@ -132,7 +134,7 @@ async function together(workers: number, operations: number): Promise<number> {
   const gate = new SharedArrayBuffer(4);
   const times = await Promise.all(
     Array.from({ length: workers }, (_, cpu) => {
-      const job: CpuJob = { buffers: mm.buffers(), cpu, cpus: 2, operations, gate, workers };
+      const job: CpuJob = { buffer: mm.buffer, cpu, cpus: 2, operations, gate, workers };
       const worker = new Worker(new URL("mm_cpu_worker.ts", import.meta.url), { workerData: job });
       return new Promise<number>((resolve, reject) => {
         worker.once("message", resolve);

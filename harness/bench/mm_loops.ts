@@ -5,7 +5,7 @@
 import type { PhysAddr, Pfn } from "../../kernel/abi/units.ts";
 import { PAGE_SIZE } from "../../kernel/abi/units.ts";
 import { futexLocks } from "../../kernel/lib/lock_ops.ts";
-import { GFP, Kmalloc, PageAlloc, type PageAllocBuffers, type PageAllocConfig, Slub, ZONE } from "../../mm/index.ts";
+import { GFP, Kmalloc, PageAlloc, type PageAllocConfig, Slub, ZONE } from "../../mm/index.ts";
 
 const FRAMES = 262_144;
 const SLOTS = 65_536;
@@ -19,41 +19,77 @@ export const loopConfig = (cpus: number): PageAllocConfig => ({
   locks: futexLocks,
 });
 
+/** One machine for all loops, as a process has one as a rule; each loop starts from its first state. */
+let one: { readonly mm: PageAlloc; readonly start: Uint8Array } | undefined;
+
+function machine(): PageAlloc {
+  if (one === undefined) {
+    const mm = new PageAlloc(loopConfig(1));
+    one = { mm, start: mm.map.bytes.slice() };
+  }
+  one.mm.map.bytes.set(one.start);
+  return one.mm;
+}
+
+let heap: { readonly ram: SharedArrayBuffer; readonly slub: Slub; readonly start: readonly Uint8Array[] } | undefined;
+
+/** The slab allocator on that machine, likewise. */
+function slabs(): { ram: SharedArrayBuffer; kmalloc: Kmalloc } {
+  const mm = machine();
+  if (heap === undefined) {
+    const ram = new SharedArrayBuffer(FRAMES * PAGE_SIZE);
+    const slub = new Slub(mm, ram, futexLocks);
+    heap = { ram, slub, start: Object.values(slub.buffers()).map((buffer) => new Uint8Array(buffer).slice()) };
+  }
+  for (const [index, buffer] of Object.values(heap.slub.buffers()).entries())
+    new Uint8Array(buffer).set(heap.start[index]!);
+  return { ram: heap.ram, kmalloc: new Kmalloc(heap.slub) };
+}
+
 export type Loop = (operations: number) => number;
 
 /** Slots and random state live on from the warming run to the counted one. */
 function slotted(step: (x: number, slot: number, slots: Int32Array) => number): Loop {
   const slots = new Int32Array(SLOTS).fill(-1);
-  let x = SEED;
-  let sum = 0;
+  let random = SEED;
+  let total = 0;
   return (operations) => {
+    // Locals: what lives on between runs would be written to memory in each step.
+    let x = random;
+    let sum = total;
     for (let i = 0; i < operations; i++) {
       x ^= x << 13;
       x ^= x >>> 17;
       x ^= x << 5;
       sum = (sum + step(x, x >>> 16, slots)) | 0;
     }
+    random = x;
+    total = sum;
     return sum >>> 0;
   };
 }
 
 function pair(): Loop {
-  const mm = new PageAlloc(loopConfig(1));
-  let sum = 0;
+  const mm = machine();
+  let total = 0;
   return (operations) => {
+    let sum = total;
     for (let i = 0; i < operations; i++) {
       const pfn = mm.alloc(0, MOVABLE, 0, 1);
       sum = (sum + pfn) | 0;
       mm.free(0, pfn as Pfn, 0);
     }
+    total = sum;
     return sum >>> 0;
   };
 }
 
 function nullPair(): Loop {
-  let sum = 0;
+  let total = 0;
   return (operations) => {
+    let sum = total;
     for (let i = 0; i < operations; i++) sum = (sum + i) | 0;
+    total = sum;
     return sum >>> 0;
   };
 }
@@ -61,9 +97,12 @@ function nullPair(): Loop {
 /** One CPU's share of order-0 work; `mm` may be shared with others. */
 export function randomOn(mm: PageAlloc, cpu: number, seed: number): Loop {
   const slots = new Int32Array(SLOTS).fill(-1);
-  let x = seed;
-  let sum = 0;
+  let random = seed;
+  let total = 0;
   return (operations) => {
+    // Locals: what lives on between runs would be written to memory in each step.
+    let x = random;
+    let sum = total;
     for (let i = 0; i < operations; i++) {
       x ^= x << 13;
       x ^= x >>> 17;
@@ -78,6 +117,8 @@ export function randomOn(mm: PageAlloc, cpu: number, seed: number): Loop {
         slots[at] = -1;
       }
     }
+    random = x;
+    total = sum;
     return sum >>> 0;
   };
 }
@@ -90,14 +131,16 @@ const nullRandom = (): Loop =>
   });
 
 function locked(): Loop {
-  const mm = new PageAlloc(loopConfig(1));
-  const buddy = mm.zones[0]!;
+  const buddy = machine().zones[0]!;
   const { words, state } = buddy;
   const orders = new Uint8Array(SLOTS);
   const slots = new Int32Array(SLOTS).fill(-1);
-  let x = SEED;
-  let sum = 0;
+  let random = SEED;
+  let total = 0;
   return (operations) => {
+    // Locals: what lives on between runs would be written to memory in each step.
+    let x = random;
+    let sum = total;
     for (let i = 0; i < operations; i++) {
       x ^= x << 13;
       x ^= x >>> 17;
@@ -122,6 +165,8 @@ function locked(): Loop {
       }
       futexLocks.unlock(words, ZONE.lock);
     }
+    random = x;
+    total = sum;
     return sum >>> 0;
   };
 }
@@ -137,13 +182,15 @@ function nullLocked(): Loop {
 }
 
 function kmalloc(): Loop {
-  const ram = new SharedArrayBuffer(FRAMES * PAGE_SIZE);
-  const heap = new Int32Array(ram);
-  const allocator = new Kmalloc(new Slub(new PageAlloc(loopConfig(1)), ram, futexLocks));
+  const { ram, kmalloc: allocator } = slabs();
+  const objects = new Int32Array(ram);
   const slots = new Int32Array(SLOTS).fill(-1);
-  let x = SEED;
-  let sum = 0;
+  let random = SEED;
+  let total = 0;
   return (operations) => {
+    // Locals: what lives on between runs would be written to memory in each step.
+    let x = random;
+    let sum = total;
     for (let i = 0; i < operations; i++) {
       x ^= x << 13;
       x ^= x >>> 17;
@@ -153,7 +200,7 @@ function kmalloc(): Loop {
       if (held < 0) {
         const addr = allocator.kmalloc(0, 16 << ((x & 255) % 6), GFP.GFP_KERNEL, 1);
         const object = addr >>> 2;
-        heap[object + 1] = 1;
+        objects[object + 1] = 1;
         slots[at] = object;
         sum = (sum + object) | 0;
       } else {
@@ -161,6 +208,8 @@ function kmalloc(): Loop {
         slots[at] = -1;
       }
     }
+    random = x;
+    total = sum;
     return sum >>> 0;
   };
 }
@@ -176,7 +225,7 @@ const nullKmalloc = (): Loop =>
 export const LOOPS: Readonly<Record<string, () => Loop>> = {
   pair,
   null_pair: nullPair,
-  random: () => randomOn(new PageAlloc(loopConfig(1)), 0, SEED),
+  random: () => randomOn(machine(), 0, SEED),
   null_random: nullRandom,
   locked,
   null_locked: nullLocked,
@@ -186,7 +235,7 @@ export const LOOPS: Readonly<Record<string, () => Loop>> = {
 
 /** Two CPUs on one allocator: what a worker is told. */
 export interface CpuJob {
-  readonly buffers: PageAllocBuffers;
+  readonly buffer: SharedArrayBuffer;
   readonly cpu: number;
   readonly cpus: number;
   readonly operations: number;

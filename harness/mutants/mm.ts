@@ -6,31 +6,31 @@ export const mutants: MutantSet = {
   tests: ["test/mm"],
   mutants: [
     {
-      file: "mm/buddy.ts",
+      file: "mm/buddy_lists.ts",
       find: "      head = mergedOf(INT32, head, size);\n",
       replace: "",
       why: "a merged block keeps the upper half's head",
     },
     {
-      file: "mm/buddy.ts",
-      find: "if (after === before) words[ZONE.mask",
-      replace: "if (after !== before) words[ZONE.mask",
+      file: "mm/buddy_lists.ts",
+      find: "if (after === before) words[maskAt",
+      replace: "if (after !== before) words[maskAt",
       why: "the mask of non-empty orders is cleared at the wrong time",
     },
     {
-      file: "mm/buddy.ts",
-      find: "this.insert(upperHalf(INT32, pfn, from), type, from, false);",
-      replace: "this.insert(upperHalf(INT32, pfn, from - 1), type, from, false);",
+      file: "mm/buddy_lists.ts",
+      find: "insert(zone, upperHalf(INT32, pfn, from), type, from, false);",
+      replace: "insert(zone, upperHalf(INT32, pfn, from - 1), type, from, false);",
       why: "a split gives back the wrong half",
     },
     {
-      file: "mm/buddy.ts",
+      file: "mm/buddy_lists.ts",
       find: "return type === other || (type < PCP_TYPES && other < PCP_TYPES);",
       replace: "return type <= other || type < PCP_TYPES;",
       why: "blocks merge into a HighAtomic pageblock",
     },
     {
-      file: "mm/buddy.ts",
+      file: "mm/buddy_lists.ts",
       find: "const above = mergedOf(INT32, head, size);",
       replace: "const above = head;",
       why: "the next larger buddy is looked for at the wrong frame",
@@ -78,16 +78,16 @@ export const mutants: MutantSet = {
       why: "a drain request is served again and again",
     },
     {
-      file: "mm/page_alloc.ts",
-      find: "if (seen === undefined || mismatch(INT32, seen, Kind.Allocated, order) !== 0)",
-      replace: "if (seen === undefined || seen >> 6 !== Kind.Allocated)",
+      file: "mm/page_fast.ts",
+      find: "mismatch(INT32, bytes[stateAt + pfn]!, Kind.Allocated, order) !== 0",
+      replace: "bytes[stateAt + pfn]! >> 6 !== Kind.Allocated",
       why: "a free of another order is believed",
     },
     {
-      file: "mm/page_alloc.ts",
-      find: "(order === 0 || this.#hasBlock(order))",
-      replace: "order >= 0",
-      why: "the fast path gives higher orders away though the zone has none left",
+      file: "mm/page_fast.ts",
+      find: "words[freeAt]! > words[markAt]!",
+      replace: "words[freeAt]! > 0",
+      why: "the fast path does not look at the watermark",
     },
     {
       file: "mm/watermark.ts",
@@ -127,8 +127,8 @@ export const mutants: MutantSet = {
     },
     {
       file: "mm/slub.ts",
-      find: "    this.#lists[at] = -1;\n    this.#lists[at + 1] = 0;",
-      replace: "    this.#lists[at] = -1;",
+      find: "    this.lists[at] = -1;\n    this.lists[at + 1] = 0;",
+      replace: "    this.lists[at] = -1;",
       why: "a flushed list keeps its count",
     },
     {
@@ -139,14 +139,14 @@ export const mutants: MutantSet = {
     },
     {
       file: "mm/slub.ts",
-      find: "this.#ram[object + link] = index + 1 < objects ? object + size / 4 : -1;",
-      replace: "this.#ram[object + link] = index < objects ? object + size / 4 : -1;",
+      find: "this.ram[object + link] = index + 1 < objects ? object + size / 4 : -1;",
+      replace: "this.ram[object + link] = index < objects ? object + size / 4 : -1;",
       why: "a new slab's free list runs into the next page",
     },
     {
       file: "mm/slub.ts",
-      find: "if (head === -1) this.#enlist(cache, slab);",
-      replace: "if (head !== -1) this.#enlist(cache, slab);",
+      find: "if (head === -1) this.enlist(cache, slab);",
+      replace: "if (head !== -1) this.enlist(cache, slab);",
       why: "a full slab that gets an object back stays unlisted",
     },
     {
@@ -163,8 +163,8 @@ export const mutants: MutantSet = {
     },
     {
       file: "mm/kmalloc.ts",
-      find: "this.#cacheFor[(bytes + 7) >>> 3]!",
-      replace: "this.#cacheFor[bytes >>> 3]!",
+      find: "this.cacheFor[(bytes + 7) >>> 3]!",
+      replace: "this.cacheFor[bytes >>> 3]!",
       why: "a size between two classes gets the smaller",
     },
     {

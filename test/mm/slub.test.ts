@@ -89,13 +89,8 @@ function run(ops: readonly Op[], flags: number): void {
     } else if (step.kind === "drain") slub.drainAll(step.cpu);
     else if (step.kind === "shrink") for (let cache = 1; cache <= 13; cache++) slub.shrink(step.cpu, cache);
     else if (step.kind === "save") {
-      const { map, control, counters } = pages.buffers();
       const saved = slub.buffers();
-      pages = new PageAlloc(pages.config, {
-        map: map.slice(0),
-        control: control.slice(0),
-        counters: counters.slice(0),
-      });
+      pages = new PageAlloc(pages.config, pages.buffer.slice(0));
       ram = ram.slice(0);
       bytes = new Uint8Array(ram);
       slub = new Slub(pages, ram, noLocks, { control: saved.control.slice(0), frames: saved.frames.slice(0) });

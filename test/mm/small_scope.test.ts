@@ -14,20 +14,9 @@ import { type Theft, rmqueue } from "../../mm/steal.ts";
 import { ZONE } from "../../mm/zone.ts";
 import { smallMachine } from "./machine.ts";
 
-interface Saved {
-  readonly map: Uint8Array;
-  readonly control: Uint8Array;
-}
+const save = (mm: PageAlloc): Uint8Array => mm.map.bytes.slice();
 
-const save = (mm: PageAlloc): Saved => ({
-  map: new Uint8Array(mm.buffers().map).slice(),
-  control: new Uint8Array(mm.buffers().control).slice(),
-});
-
-function restore(mm: PageAlloc, saved: Saved): void {
-  new Uint8Array(mm.buffers().map).set(saved.map);
-  new Uint8Array(mm.buffers().control).set(saved.control);
-}
+const restore = (mm: PageAlloc, saved: Uint8Array): void => mm.map.bytes.set(saved);
 
 /** What matters of a state: lists in order, blocks held, types of pageblocks. */
 function keyOf(mm: PageAlloc): string {
