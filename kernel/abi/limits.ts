@@ -31,3 +31,9 @@ export const RECLAIM_RETRIES_MAX = 16;
 export const RECLAIM_ROUNDS_MAX = 4_096;
 /** Shrinkers in one machine. */
 export const SHRINKERS_MAX = 16;
+/** Longest line of a trace's text that is read, characters. */
+export const TRACE_LINE_MAX = 1 << 14;
+/** Events of a recording that are read: 2 GiB of records. */
+export const TRACE_EVENTS_MAX = 1 << 26;
+/** Calls of helpers that only look (is a queue empty? is a CPU idle?) in one operation of a policy: more is a loop without end. */
+export const POLICY_CALLS_MAX = 1_000_000;
