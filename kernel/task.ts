@@ -172,16 +172,13 @@ export class TaskPrograms {
     this.#leftAt[p] = now;
   }
 
-  /**
-   * Task p begins to run on `cpu`: what the move and the cold cache cost is added to its work. Whole nanoseconds: the
-   * sum of a clock and a rest far below one is the clock, and work that never gets done.
-   */
+  /** Task p begins to run on `cpu`: what the move and the cold cache cost is added to its work. */
   arrive(p: number, cpu: number, now: number, costs: Costs): void {
     const from = this.#lastCpu[p]!;
     this.#lastCpu[p] = cpu;
     if (from < 0) return;
     const away = Math.min(1, (now - this.#leftAt[p]!) / costs.coldSpan);
-    this.target[p]! += (from === cpu ? 0 : costs.migration) + Math.round(costs.cold * away);
+    this.target[p]! += (from === cpu ? 0 : costs.migration) + Math.floor(costs.cold * away);
   }
 }
 

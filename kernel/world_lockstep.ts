@@ -19,7 +19,7 @@ import { Arena } from "./lib/arena.ts";
 import { KeyedHeap } from "./lib/keyed_heap.ts";
 import type { VirtualMachine } from "./machine.ts";
 import { TaskPrograms } from "./task.ts";
-import { cpuAt, Op, Sched, SchedMetrics } from "../sched/index.ts";
+import { cpuAt, NO_PARENT, Op, Sched, SchedMetrics } from "../sched/index.ts";
 import type { Background, Costs, LockOps, TaskSpec, Workload } from "../sched/index.ts";
 
 export interface LockstepConfig {
@@ -54,6 +54,8 @@ export class LockstepWorld {
   readonly #tickNs: number;
   readonly #tickPhaseNs: number;
   readonly #exactSlices: boolean;
+  /** Rows 1 to this are the workload's; above are the kernel threads of the cost profile. */
+  readonly #workloadTasks: number;
   readonly #events: KeyedHeap;
   readonly #busy: Float64Array;
   readonly #pending: Uint8Array;
@@ -74,6 +76,7 @@ export class LockstepWorld {
     this.#tickNs = config.tickNs;
     this.#tickPhaseNs = config.tickPhaseNs;
     this.#exactSlices = config.exactSlices;
+    this.#workloadTasks = config.workload.tasks.length;
     const arena = new Arena(new SharedArrayBuffer(lockstepBytes(config.cpus, rows)));
     this.metrics = config.metrics ? new SchedMetrics(arena, config.cpus, rows) : undefined;
     this.sched = new Sched(
@@ -140,7 +143,7 @@ export class LockstepWorld {
     const cpu = sched.task.cpu[p]!;
     const busy = this.#busy[cpu]!;
     this.#time[0] = at >= busy ? at + this.#costs.irq : busy;
-    if (this.programs.begin(p)) sched.wakeNew(p, cpu, 0);
+    if (this.programs.begin(p)) sched.wakeNew(p, cpu, p <= this.#workloadTasks ? 0 : NO_PARENT);
     else sched.wake(p, cpu, WakeContext.Timer);
     this.#time[0] += this.#costs.wake;
     this.#endInterrupt(cpu, Math.max(at, busy));
@@ -245,7 +248,7 @@ export class LockstepWorld {
   /** The CPU computes for p until its work is done, or its slice is over where slices end exactly. */
   #runOn(cpu: number, p: number): void {
     const { sumExec, slice } = this.sched.task;
-    let left = this.programs.target[p]! - sumExec[p]!;
+    let left = Math.ceil(this.programs.target[p]! - sumExec[p]!);
     if (this.#exactSlices) left = Math.min(left, slice[p]!);
     else if (this.programs.polls[p] !== 0 && this.sched.policy.sliceEndsOnAccount === true)
       left = Math.min(left, slice[p]! + this.#costs.poll);
@@ -258,15 +261,20 @@ export class LockstepWorld {
     this.#anyPending = true;
   }
 
+  /** The CPUs that were asked to pick anew: at once where that costs nothing, else when the kernel is left. */
   #settle(): void {
-    this.#anyPending = false;
-    for (let cpu = 0; cpu < this.#cpus; cpu++) {
-      if (this.#pending[cpu] === 0) continue;
-      this.#pending[cpu] = 0;
-      const idle = this.sched.running(cpu) === 0;
-      const from = this.#busy[cpu]! >= this.#time[0]! ? this.#busy[cpu]! : this.#time[0]! + this.#costs.ipi;
-      const at = from + (idle ? this.#costs.idleExit : this.#costs.resched);
-      this.#events.set(this.#rows + this.#cpus + cpu, at, RANK_CPU);
+    const now = this.#time[0]!;
+    while (this.#anyPending) {
+      this.#anyPending = false;
+      for (let cpu = 0; cpu < this.#cpus; cpu++) {
+        if (this.#pending[cpu] === 0) continue;
+        this.#pending[cpu] = 0;
+        const idle = this.sched.running(cpu) === 0;
+        const from = this.#busy[cpu]! >= now ? this.#busy[cpu]! : now + this.#costs.ipi;
+        const at = from + (idle ? this.#costs.idleExit : this.#costs.resched);
+        if (at === now) this.#onCpu(cpu, at);
+        else this.#events.set(this.#rows + this.#cpus + cpu, at, RANK_CPU);
+      }
     }
   }
 }

@@ -17,7 +17,7 @@
  * CPUs; and taken from a queue that CPUs share (dsq.ts), until its cpu is the taker's.
  */
 import { Ev, EjectReason, TaskLeft } from "../kernel/abi/events.ts";
-import { DISPATCH_LOOPS_MAX, DSQS_MAX, WATCHDOG_NS_MAX } from "../kernel/abi/limits.ts";
+import { DISPATCH_LOOPS_MAX, DSQS_MAX, POLICY_CALLS_MAX, WATCHDOG_NS_MAX } from "../kernel/abi/limits.ts";
 import type { EventSink } from "../kernel/abi/machine.ts";
 import * as abi from "../kernel/abi/sched.ts";
 import type { PolicyFactory, SchedKernel, SchedPolicy } from "../kernel/abi/sched.ts";
@@ -62,6 +62,29 @@ const TABLE_LOCK = 16;
 const RESCHED = 1;
 /** The running task has to give way, whatever its slice. */
 const PREEMPT = 2;
+/** What the arena may lose to alignment. */
+const LINE_BYTES = 64;
+
+/** Operations that a policy may leave out. */
+const OPERATIONS = [
+  "init",
+  "exit",
+  "initTask",
+  "exitTask",
+  "enable",
+  "disable",
+  "selectCpu",
+  "runnable",
+  "dequeue",
+  "dispatch",
+  "running",
+  "tick",
+  "stopping",
+  "quiescent",
+  "setWeight",
+] as const satisfies readonly (keyof SchedPolicy)[];
+
+export const NO_PARENT = -1;
 
 export class Sched implements SchedKernel {
   readonly cpus: number;
@@ -84,6 +107,15 @@ export class Sched implements SchedKernel {
   #epoch = 0;
   #dispatchCpu = -1;
   #inserted = 0;
+  /** Calls of looking helpers since the policy was last entered: what a loop without end is known by. */
+  #calls = 0;
+  /** Task whose selectCpu runs, or 0, and where that asked to have it inserted: 0 nowhere, the id of a queue. */
+  #selecting = 0;
+  #directDsq = 0;
+  #directSlice = 0;
+  #directVtime = 0;
+  #directFlags = 0;
+  #initialised = false;
   /** CPU whose accounting stands still while it picks, or -1. */
   #clockHeld = -1;
 
@@ -103,27 +135,42 @@ export class Sched implements SchedKernel {
     this.task = new TaskTable(arena, config.tasksMax);
     this.cpu = new CpuTable(arena, config.cpus);
     this.dsqs = new DispatchQueues(arena, this.task, world.locks, config.cpus + 1, DSQS_MAX);
-    this.#policies = [config.policy(this), config.fallback(this)];
+    this.#policies = [wellFormed(config.policy(this)), wellFormed(config.fallback(this))];
     this.policy = this.#policies[0]!;
     for (const policy of this.#policies) policy.init?.();
+    this.#initialised = true;
   }
 
   // --- the tables, as policies see them (SchedKernel) ---
 
   perTask(): Float64Array {
+    this.#mayTake(this.tasksMax * 8);
     return this.#arena.f64(this.tasksMax);
   }
 
   perCpu(): Float64Array {
+    this.#mayTake(this.cpus * 8);
     return this.#arena.f64(this.cpus);
   }
 
   words(words: number): Int32Array {
+    this.#mayTake(words * 4);
     return this.#arena.i32(words);
   }
 
   createDsq(): number {
+    if (this.#initialised) this.#fail("createDsq: only while the policy comes up");
+    if (this.dsqs.full) this.#fail(`createDsq: a machine has at most ${DSQS_MAX} dispatch queues`);
+    this.#mayTake((this.tasksMax + 1) * 4);
     return this.dsqs.create();
+  }
+
+  /** Every CPU's instance takes the same memory in the same order, so nothing can be taken later. */
+  #mayTake(bytes: number): void {
+    if (this.#initialised) this.#fail("perTask, perCpu, words: only while the policy comes up");
+    const left = this.#arena.buffer.byteLength - this.#arena.usedBytes - LINE_BYTES;
+    if (!(bytes >= 0 && bytes <= left))
+      this.#fail(`the policy asks for ${bytes} bytes of shared memory, ${left} are left`);
   }
 
   running(cpu: number): number {
@@ -150,19 +197,24 @@ export class Sched implements SchedKernel {
   }
 
   dsqInsert(p: number, dsq: number, sliceNs: number, enqFlags: number): void {
-    const queue = this.#resolve(p, dsq);
+    const queue = this.#resolve(p, dsq, sliceNs);
+    if (p === this.#selecting) return this.#insertLater(dsq, sliceNs, Number.NaN, enqFlags);
+    if (queue >= this.cpus) this.#unlist(p);
     this.task.slice[p] = sliceNs;
     if (!this.dsqs.insertFifo(queue, p, (enqFlags & abi.ENQ_HEAD) !== 0))
       this.#fail("dsqInsert: the queue holds tasks ordered by vtime");
     this.#inserted++;
     if (queue >= this.cpus) return;
     if ((enqFlags & abi.ENQ_PREEMPT) !== 0) this.kickCpu(queue, abi.KICK_PREEMPT);
-    else if (queue !== this.#dispatchCpu) this.#resched(queue);
+    else if (queue !== this.#dispatchCpu) this.kickCpu(queue, abi.KICK_IDLE);
   }
 
-  dsqInsertVtime(p: number, dsq: number, sliceNs: number, vtime: number, _enqFlags: number): void {
-    const queue = this.#resolve(p, dsq);
+  dsqInsertVtime(p: number, dsq: number, sliceNs: number, vtime: number, enqFlags: number): void {
+    const queue = this.#resolve(p, dsq, sliceNs);
     if (!this.dsqs.hasVtime(queue)) this.#fail("dsqInsertVtime: not a queue made by createDsq");
+    if (!Number.isFinite(vtime)) this.#fail(`dsqInsertVtime: the vtime of task ${p} is ${vtime}`);
+    if (p === this.#selecting) return this.#insertLater(dsq, sliceNs, vtime, enqFlags);
+    this.#unlist(p);
     this.task.slice[p] = sliceNs;
     this.task.dsqVtime[p] = vtime;
     if (!this.dsqs.insertVtime(queue, p, vtime)) this.#fail("dsqInsertVtime: the queue holds tasks in FIFO order");
@@ -170,9 +222,9 @@ export class Sched implements SchedKernel {
   }
 
   dsqMoveToLocal(dsq: number, cpu: number): boolean {
-    const queue = dsq === abi.DSQ_GLOBAL ? this.#global : dsq;
-    if (!this.dsqs.exists(queue) || queue < this.cpus) this.#fail("dsqMoveToLocal: no such queue");
-    if (cpu !== this.#dispatchCpu) this.#fail(`dsqMoveToLocal: CPU ${cpu} does not dispatch`);
+    this.#countCall();
+    const queue = this.#shared(dsq, "dsqMoveToLocal");
+    if (cpu !== this.#dispatchCpu) this.#fail(`dsqMoveToLocal: CPU ${cpu} is not the one that dispatches`);
     const p = this.dsqs.takeFor(queue, cpu);
     if (p === 0) return false;
     this.#moveTo(p, cpu);
@@ -182,10 +234,14 @@ export class Sched implements SchedKernel {
   }
 
   dsqNrQueued(dsq: number): number {
-    return this.dsqs.count(dsq === abi.DSQ_GLOBAL ? this.#global : dsq);
+    this.#countCall();
+    if ((dsq & abi.DSQ_LOCAL_ON) !== 0 && dsq > 0) return this.dsqs.count(this.#cpuOf(dsq, "dsqNrQueued"));
+    return this.dsqs.count(this.#shared(dsq, "dsqNrQueued"));
   }
 
   kickCpu(cpu: number, flags: number): void {
+    this.#countCall();
+    if (!this.#isCpu(cpu)) this.#fail(`kickCpu: there is no CPU ${cpu}`);
     const p = this.cpu.curr[cpuAt(cpu)]!;
     if ((flags & abi.KICK_PREEMPT) !== 0) {
       // Under its lock the slice ends here; another CPU's accounting could write over that, so that CPU ends it itself.
@@ -209,7 +265,7 @@ export class Sched implements SchedKernel {
   }
 
   error(message: string): void {
-    this.#fail(message);
+    throw new PolicyError(message, EjectReason.Error);
   }
 
   // --- tasks come and go ---
@@ -219,42 +275,48 @@ export class Sched implements SchedKernel {
     const { rows, state } = this.task;
     this.#world.locks.lock(this.#words, TABLE_LOCK);
     this.#lock(cpu);
-    let p = this.#words[FREE_ROW]! + 1;
-    while (p < rows && state[p] !== TaskState.Free) p++;
-    if (p === rows) p = 0;
-    else {
-      this.#words[FREE_ROW] = p;
-      this.task.cpu[p] = cpu;
-      this.task.allowed[2 * p] = this.task.allowed[2 * p + 1] = -1;
-      this.task.sumExec[p] = this.task.slice[p] = this.task.dsqVtime[p] = 0;
-      this.task.wokenAt[p] = -1;
-      this.#weigh(p, nice);
-      this.task.setState(p, TaskState.Sleeping);
-      this.#guarded(() => {
+    try {
+      for (let p = this.#words[FREE_ROW]! + 1; p < rows; p++) {
+        if (state[p] !== TaskState.Free) continue;
+        this.#words[FREE_ROW] = p;
+        this.task.cpu[p] = cpu;
+        this.task.allowed[2 * p] = this.task.allowed[2 * p + 1] = -1;
+        this.task.sumExec[p] = this.task.slice[p] = this.task.dsqVtime[p] = 0;
+        this.task.wokenAt[p] = -1;
+        this.#weigh(p, nice);
+        this.task.setState(p, TaskState.Sleeping);
         for (const policy of this.#policies) policy.initTask?.(p);
         this.policy.enable?.(p);
-      });
+        return p;
+      }
+      return 0;
+    } finally {
+      this.#unlock(cpu);
+      this.#world.locks.unlock(this.#words, TABLE_LOCK);
     }
-    this.#unlock(cpu);
-    this.#world.locks.unlock(this.#words, TABLE_LOCK);
-    return p;
   }
 
   /** Gives a dead task's row back. */
   removeTask(p: number): void {
     this.#world.locks.lock(this.#words, TABLE_LOCK);
     const home = this.#lockTask(p);
-    this.#guarded(() => {
+    try {
       this.policy.disable?.(p);
-      for (const policy of this.#policies) policy.exitTask?.(p);
-    });
+      this.policy.exitTask?.(p);
+    } catch (thrown) {
+      this.#caught(thrown, "exitTask");
+    }
+    for (const policy of this.#policies) if (policy !== this.policy) this.#quietly(() => policy.exitTask?.(p));
     this.task.setState(p, TaskState.Free);
     this.#words[FREE_ROW] = Math.min(this.#words[FREE_ROW]!, p - 1);
     this.#unlock(home);
     this.#world.locks.unlock(this.#words, TABLE_LOCK);
   }
 
-  /** Changes a task's nice value, wherever it stands. */
+  /**
+   * Changes a task's nice value, wherever it stands. As in Linux a running task is stopped and set running again around
+   * the change, so that what it ran before counts by the weight it had then.
+   */
   setNice(p: number, nice: number): void {
     this.#sync();
     let home = this.#lockTask(p);
@@ -267,18 +329,24 @@ export class Sched implements SchedKernel {
     this.#sync();
   }
 
-  /** False: another CPU has just taken p from its queue. */
+  /** False: another CPU has just taken p from its queue, or the policy failed and will be replaced. */
   #reweigh(p: number, home: number, nice: number): boolean {
     const { state } = this.task;
     if (state[p] === TaskState.Free) return true;
     const waits = state[p] === TaskState.Queued;
-    if (waits && !this.#guarded(() => this.#takeOff(p, abi.DEQ_SAVE))) return false;
-    if (state[p] === TaskState.Running) this.account(home);
-    this.#weigh(p, nice);
-    this.#guarded(() => {
+    const runs = state[p] === TaskState.Running;
+    try {
+      if (waits && !this.#takeOff(p, abi.DEQ_SAVE)) return false;
+      if (runs) this.account(home);
+      if (runs) this.policy.stopping?.(p, true);
+      this.#weigh(p, nice);
       this.policy.setWeight?.(p);
       if (waits) this.#putOn(p, home, abi.ENQ_RESTORE);
-    });
+      if (runs) this.policy.running?.(p);
+    } catch (thrown) {
+      this.#weigh(p, nice);
+      this.#caught(thrown, "setWeight");
+    }
     return true;
   }
 
@@ -298,9 +366,9 @@ export class Sched implements SchedKernel {
     return this.#wake(p, byCpu, abi.ENQ_WAKEUP, context);
   }
 
-  /** Makes a new task runnable for the first time; `parent` runs on `byCpu`. */
+  /** Makes a new task runnable for the first time; `parent` runs on `byCpu`. NO_PARENT: it was there before the trace. */
   wakeNew(p: number, byCpu: number, parent: number): void {
-    this.#trace(Ev.SchedFork, byCpu, parent, p, 0, 0);
+    if (parent !== NO_PARENT) this.#trace(Ev.SchedFork, byCpu, parent, p, 0, 0);
     assert(this.#wake(p, byCpu, abi.ENQ_NEW, 0), "wakeNew: the task is not new");
   }
 
@@ -329,9 +397,10 @@ export class Sched implements SchedKernel {
     task.setState(p, TaskState.Queued);
     try {
       this.policy.runnable?.(p, enqFlags);
-      this.#putOn(p, target, enqFlags);
+      if (this.#directDsq === 0) this.#putOn(p, target, enqFlags);
+      else this.#putDirect(p, target);
     } catch (thrown) {
-      this.#caught(thrown);
+      this.#caught(thrown, "enqueue");
     }
     const at = cpuAt(target);
     const idle = this.cpu.curr[at] === 0;
@@ -345,20 +414,27 @@ export class Sched implements SchedKernel {
   }
 
   #selectCpu(p: number, prev: number, wakeFlags: number): number {
-    if (this.cpus === 1) return 0;
     const { policy, task } = this;
+    this.#directDsq = 0;
     let cpu = -1;
     if (policy.selectCpu !== undefined) {
+      this.#calls = 0;
+      this.#selecting = p;
       try {
         cpu = policy.selectCpu(p, prev, wakeFlags);
+        if (cpu !== -1 && !this.#isCpu(cpu)) this.#fail(`selectCpu: there is no CPU ${cpu}`);
       } catch (thrown) {
-        this.#caught(thrown);
+        cpu = -1;
+        this.#directDsq = 0;
+        this.#caught(thrown, "selectCpu");
       }
-    } else {
+      this.#selecting = 0;
+    } else if (this.cpus === 1) return 0;
+    else {
       cpu = this.selectCpuDfl(p, prev, wakeFlags);
       if (cpu < 0 && (wakeFlags & abi.WAKE_FORK) !== 0) cpu = this.#leastLoaded(p, prev);
     }
-    if (cpu >= 0 && cpu < this.cpus && task.mayUse(p, cpu)) return cpu;
+    if (cpu >= 0 && task.mayUse(p, cpu)) return cpu;
     if (task.mayUse(p, prev)) return prev;
     for (let c = 0; c < this.cpus; c++) if (task.mayUse(p, c)) return c;
     return prev;
@@ -406,7 +482,7 @@ export class Sched implements SchedKernel {
       next = this.#pick(cpu, stays ? prev : 0);
       if (next !== prev && stays) policy.stopping?.(prev, true);
     } catch (thrown) {
-      this.#caught(thrown);
+      this.#caught(thrown, "dispatch");
       failed = true;
     }
     if (next !== prev) {
@@ -418,7 +494,7 @@ export class Sched implements SchedKernel {
         if (stays && !failed) this.#putBack(prev, cpu);
         if (next !== 0) policy.running?.(next);
       } catch (thrown) {
-        this.#caught(thrown);
+        this.#caught(thrown, "running");
       }
     }
     this.#clockHeld = -1;
@@ -443,7 +519,7 @@ export class Sched implements SchedKernel {
       }
       if (policy.dispatch === undefined) break;
       this.#dispatchCpu = cpu;
-      this.#inserted = 0;
+      this.#inserted = this.#calls = 0;
       policy.dispatch(cpu, prev);
       this.#dispatchCpu = -1;
       if (this.#inserted === 0) break;
@@ -504,7 +580,7 @@ export class Sched implements SchedKernel {
       if (this.cpus > 1 && this.policy.perCpuQueues === true && this.now() >= this.cpu.balanceAt[cpuAt(cpu)]!)
         pullLoad(this, cpu);
     } catch (thrown) {
-      this.#caught(thrown);
+      this.#caught(thrown, "tick");
     }
     this.#dispatchCpu = -1;
     const over = this.task.slice[p] === 0;
@@ -548,8 +624,10 @@ export class Sched implements SchedKernel {
 
   // --- the watchdog ---
 
-  /** Longest wait of a queued task now, ns, and the task; the policy is thrown out when it is beyond its time-out. */
+  /** Throws the policy out when a queued task has waited beyond its time-out. The fallback rules to the end. */
   watchdog(): void {
+    this.#sync();
+    if (this.policy === this.#policies[1]) return;
     const limit = Math.min((this.policy.timeoutMs ?? WATCHDOG_NS_MAX / 1e6) * 1e6, WATCHDOG_NS_MAX);
     const { state, waitSince, rows } = this.task;
     const now = this.now();
@@ -571,11 +649,21 @@ export class Sched implements SchedKernel {
     return this.#words[EPOCH] !== 0;
   }
 
-  /** Where a policy's mistake ends: it is recorded, and the policy goes at the next safe point. */
-  #caught(thrown: unknown): void {
+  /**
+   * Where a policy's mistake ends: it is recorded, and the policy goes at the next safe point. `during` is the operation
+   * that was under way, for errors of which the message does not tell.
+   */
+  #caught(thrown: unknown, during: string): void {
     if (thrown instanceof KernelPanic) throw thrown;
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
-    this.#askEject(message, EjectReason.Error, 0, 0);
+    this.#dispatchCpu = -1;
+    if (thrown instanceof PolicyError) this.#askEject(thrown.message, thrown.reason, 0, 0);
+    else
+      this.#askEject(
+        `${during}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+        EjectReason.Error,
+        0,
+        0,
+      );
   }
 
   #askEject(message: string, reason: number, p: number, waitedMs: number): void {
@@ -594,6 +682,7 @@ export class Sched implements SchedKernel {
   #adopt(): void {
     this.#epoch = this.#words[EPOCH]!;
     this.policy = this.#policies[this.#epoch]!;
+    this.#directDsq = 0;
   }
 
   /** Stops the world by taking every run queue, and rebuilds all queues under the fallback. */
@@ -615,6 +704,7 @@ export class Sched implements SchedKernel {
         this.#quietly(() => old.disable?.(p));
         this.policy.enable?.(p);
         task.slice[p] = 0;
+        task.waitSince[p] = this.now();
         if (task.state[p] === TaskState.Queued) this.#putOn(p, task.cpu[p]!, abi.ENQ_NEW);
         else if (task.state[p] === TaskState.Running) this.policy.running?.(p);
       }
@@ -643,7 +733,27 @@ export class Sched implements SchedKernel {
   #putOn(p: number, cpu: number, enqFlags: number): void {
     this.#link(p, cpu);
     this.#dispatchCpu = cpu;
+    this.#calls = 0;
     this.policy.enqueue(p, enqFlags);
+    this.#dispatchCpu = -1;
+  }
+
+  /** Notes what selectCpu inserted: the task is not on a run queue yet, and LOCAL is the queue of the CPU it gets. */
+  #insertLater(dsq: number, sliceNs: number, vtime: number, enqFlags: number): void {
+    if (this.#directDsq !== 0) this.#fail(`dsqInsert: task ${this.#selecting} is on a dispatch queue already`);
+    this.#directDsq = dsq;
+    this.#directSlice = sliceNs;
+    this.#directVtime = vtime;
+    this.#directFlags = enqFlags;
+  }
+
+  /** The task goes where selectCpu inserted it; enqueue is not called. */
+  #putDirect(p: number, cpu: number): void {
+    this.#link(p, cpu);
+    this.#dispatchCpu = cpu;
+    const vtime = this.#directVtime;
+    if (Number.isNaN(vtime)) this.dsqInsert(p, this.#directDsq, this.#directSlice, this.#directFlags);
+    else this.dsqInsertVtime(p, this.#directDsq, this.#directSlice, vtime, this.#directFlags);
     this.#dispatchCpu = -1;
   }
 
@@ -698,42 +808,57 @@ export class Sched implements SchedKernel {
     onRq[p] = 0;
   }
 
-  /** A policy's queue id as an inner number; a bad id, or a task that is queued already, is the policy's error. */
-  #resolve(p: number, dsq: number): number {
-    if (this.task.dsq[p] !== NO_DSQ) this.#fail(`dsqInsert: task ${p} is on a dispatch queue already`);
-    const queue = this.#queueOf(p, dsq);
-    const cpu = this.task.cpu[p]!;
-    if (this.task.onRq[p] !== 0 && queue !== cpu) {
-      if (cpu !== this.#dispatchCpu) this.#fail(`dsqInsert: task ${p} waits on CPU ${cpu}, which does not dispatch`);
-      this.#unlink(p, cpu);
-    }
-    return queue;
+  /** A policy's queue id as an inner number; whatever cannot be inserted there is the policy's error. */
+  #resolve(p: number, dsq: number, sliceNs: number): number {
+    const { task } = this;
+    if (!(Number.isInteger(p) && p >= 1 && p < task.rows)) this.#fail(`dsqInsert: there is no task ${p}`);
+    if (task.dsq[p] !== NO_DSQ) this.#fail(`dsqInsert: task ${p} is on a dispatch queue already`);
+    if (task.state[p] !== TaskState.Queued && p !== this.#selecting)
+      this.#fail(`dsqInsert: task ${p} does not wait to run`);
+    if (!(sliceNs >= 0)) this.#fail(`dsqInsert: the slice of task ${p} is ${sliceNs}`);
+    if (dsq === abi.DSQ_GLOBAL) return this.#global;
+    if (dsq !== abi.DSQ_LOCAL && ((dsq & abi.DSQ_LOCAL_ON) === 0 || dsq < 0)) return this.#shared(dsq, "dsqInsert");
+    const cpu =
+      dsq !== abi.DSQ_LOCAL ? this.#cpuOf(dsq, "dsqInsert") : this.#dispatchCpu >= 0 ? this.#dispatchCpu : task.cpu[p]!;
+    if (p === this.#selecting) return cpu;
+    if (!task.mayUse(p, cpu)) this.#fail(`dsqInsert: task ${p} may not use CPU ${cpu}`);
+    if (task.onRq[p] !== 0 && task.cpu[p] !== cpu)
+      this.#fail(`dsqInsert: task ${p} waits on CPU ${task.cpu[p]!}, and perCpuQueues leaves moves to the core`);
+    return cpu;
   }
 
-  #queueOf(p: number, dsq: number): number {
-    if (dsq === abi.DSQ_LOCAL) return this.#dispatchCpu >= 0 ? this.#dispatchCpu : this.task.cpu[p]!;
+  /** On a queue that CPUs share a task waits for all of them: it leaves its CPU's list, under that CPU's lock. */
+  #unlist(p: number): void {
+    if (this.task.onRq[p] === 0) return;
+    const cpu = this.task.cpu[p]!;
+    if (cpu !== this.#dispatchCpu) this.#fail(`dsqInsert: task ${p} waits on CPU ${cpu}, which does not dispatch`);
+    this.#unlink(p, cpu);
+  }
+
+  /** The global queue or one of the policy's own. */
+  #shared(dsq: number, call: string): number {
     if (dsq === abi.DSQ_GLOBAL) return this.#global;
-    if ((dsq & abi.DSQ_LOCAL_ON) !== 0) {
-      const cpu = dsq & ~abi.DSQ_LOCAL_ON;
-      if (cpu >= this.cpus) this.#fail(`dsqInsert: there is no CPU ${cpu}`);
-      return cpu;
-    }
-    if (!this.dsqs.exists(dsq) || dsq <= this.#global) this.#fail(`dsqInsert: there is no dispatch queue ${dsq}`);
+    if (!this.dsqs.exists(dsq) || dsq <= this.#global) this.#fail(`${call}: there is no dispatch queue ${dsq}`);
     return dsq;
   }
 
-  /** Calls the policy; its exceptions end here. What the call gave, or undefined. */
-  #guarded<Result>(call: () => Result): Result | undefined {
-    try {
-      return call();
-    } catch (thrown) {
-      this.#caught(thrown);
-      return undefined;
-    }
+  #cpuOf(dsq: number, call: string): number {
+    const cpu = dsq & ~abi.DSQ_LOCAL_ON;
+    if (cpu >= this.cpus) this.#fail(`${call}: there is no CPU ${cpu}`);
+    return cpu;
+  }
+
+  #isCpu(cpu: number): boolean {
+    return Number.isInteger(cpu) && cpu >= 0 && cpu < this.cpus;
+  }
+
+  #countCall(): void {
+    if (++this.#calls > POLICY_CALLS_MAX)
+      this.#fail(`the policy called its helpers ${POLICY_CALLS_MAX} times without end`);
   }
 
   #fail(message: string): never {
-    throw new PolicyError(message);
+    throw new PolicyError(message, EjectReason.BadDispatch);
   }
 
   #weigh(p: number, nice: number): void {
@@ -802,4 +927,25 @@ export class Sched implements SchedKernel {
 /** A policy's mistake: thrown through the policy's own frames, caught by the core, ends in its ejection. */
 class PolicyError extends Error {
   override readonly name = "PolicyError";
+  readonly reason: number;
+  constructor(message: string, reason: number) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+/** What a policy's function returned, if it is a policy. */
+function wellFormed(policy: SchedPolicy): SchedPolicy {
+  const given: unknown = policy;
+  if (typeof given !== "object" || given === null)
+    throw new Error("the function returns no policy, an object { name, enqueue, ... }");
+  if (typeof policy.name !== "string") throw new Error('the policy has no "name"');
+  if (typeof policy.enqueue !== "function") throw new Error('the policy has no function "enqueue"');
+  for (const operation of OPERATIONS)
+    if (policy[operation] !== undefined && typeof policy[operation] !== "function")
+      throw new Error(`the policy's "${operation}" is not a function`);
+  const { timeoutMs } = policy;
+  if (timeoutMs !== undefined && !(timeoutMs > 0))
+    throw new Error(`the policy's timeoutMs is ${timeoutMs}, not above 0`);
+  return policy;
 }

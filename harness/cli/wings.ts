@@ -25,7 +25,7 @@ export const WINGS: readonly Wing[] = [
   },
   {
     group: "Experiments:",
-    commands: { sched: "schedulers: fair shares, replayed recordings, comparison with real Linux" },
+    commands: { sched: "schedulers: shares, replays, comparison with real Linux" },
     load: () => import("./sched.ts"),
   },
   {
