@@ -17,10 +17,11 @@ import type { Machine } from "./abi/machine.ts";
 import type { PolicyFactory } from "./abi/sched.ts";
 import { Arena } from "./lib/arena.ts";
 import { KeyedHeap } from "./lib/keyed_heap.ts";
+import { noLocks } from "./lib/lock_ops.ts";
 import type { VirtualMachine } from "./machine.ts";
 import { TaskPrograms } from "./task.ts";
 import { cpuAt, NO_PARENT, Op, Sched, SchedMetrics } from "../sched/index.ts";
-import type { Background, Costs, LockOps, TaskSpec, Workload } from "../sched/index.ts";
+import type { Background, Costs, TaskSpec, Workload } from "../sched/index.ts";
 
 export interface LockstepConfig {
   readonly cpus: number;
@@ -37,7 +38,6 @@ export interface LockstepConfig {
   readonly metrics: boolean;
 }
 
-const NO_LOCKS: LockOps = { lock: () => {}, tryLock: () => true, unlock: () => {} };
 const RANK_TIMER = 1;
 const RANK_TICK = 2;
 const RANK_CPU = 3;
@@ -85,7 +85,7 @@ export class LockstepWorld {
       {
         now: machine.now,
         trace: machine.trace,
-        locks: NO_LOCKS,
+        locks: noLocks,
         wakePath: () => {
           this.#time[0]! += config.costs.select;
         },

@@ -24,9 +24,9 @@ import type { PolicyFactory, SchedKernel, SchedPolicy } from "../kernel/abi/sche
 import type { Nanos } from "../kernel/abi/units.ts";
 import type { Arena } from "../kernel/lib/arena.ts";
 import { assert, KernelPanic } from "../kernel/lib/assert.ts";
+import type { LockOps } from "../kernel/lib/lock_ops.ts";
 import { pullLoad, pullTask } from "./balance.ts";
 import { DispatchQueues, NO_DSQ, TAKEN } from "./dsq.ts";
-import type { LockOps } from "./dsq.ts";
 import type { SchedMetrics } from "./metrics.ts";
 import { CpuTable, cpuAt, TaskState, TaskTable } from "./table.ts";
 import { loadWeightOf, scxWeightOf } from "./weight.ts";

@@ -12,14 +12,8 @@
 import type { Arena } from "../kernel/lib/arena.ts";
 import { assert, panic } from "../kernel/lib/assert.ts";
 import { checkHeap, KeyedHeap } from "../kernel/lib/keyed_heap.ts";
+import type { LockOps } from "../kernel/lib/lock_ops.ts";
 import type { TaskTable } from "./table.ts";
-
-/** How this machine takes locks. Words are futexes of kernel/lib/lock.ts. */
-export interface LockOps {
-  lock(words: Int32Array, at: number): void;
-  tryLock(words: Int32Array, at: number): boolean;
-  unlock(words: Int32Array, at: number): void;
-}
 
 /** Values of the task table's `dsq` beside 1 + queue. */
 export const NO_DSQ = 0;

@@ -4,7 +4,6 @@ export { COSTS } from "./cost.ts";
 export type { Background, Costs, CostsName } from "./cost.ts";
 export { NO_PARENT, Sched } from "./core.ts";
 export type { SchedWorld } from "./core.ts";
-export type { LockOps } from "./dsq.ts";
 export { SchedMetrics } from "./metrics.ts";
 export { cfs } from "./policies/cfs.ts";
 export { eevdf } from "./policies/eevdf.ts";
