@@ -86,6 +86,7 @@ export class CpuLoop {
     while (this.#smp.stopReason === Stop.No) {
       this.#smp.beat(cpu, p);
       const now = this.#now();
+      this.#smp.raise(cpu, Stat.SeenNs, now);
       if (now >= this.#config.untilNs) this.#smp.stop(Stop.Time);
       else if (this.#timerAt() <= now) this.#fire();
       else if (now >= this.#watchdogAt) this.#watchdog(now);

@@ -70,7 +70,7 @@ const TASK = 2;
 const WAITING = 3;
 
 /** Figures that a CPU keeps of itself, float64. */
-export const Stat = { Switches: 0, IdleNs: 1, Kicks: 2, MaxWaitNs: 3, Waits: 4 } as const;
+export const Stat = { Switches: 0, IdleNs: 1, Kicks: 2, MaxWaitNs: 3, Waits: 4, SeenNs: 5 } as const;
 const STATS = 8;
 
 const KIB = 1024;
@@ -205,6 +205,11 @@ export class Smp {
       phase: Atomics.load(this.#cpu, at + PHASE) as Phase,
       task: Atomics.load(this.#cpu, at + TASK),
     };
+  }
+
+  /** Time since boot as CPU 0 saw it last. */
+  get seconds(): number {
+    return this.stat(0, Stat.SeenNs) / 1e9;
   }
 
   ring(): void {

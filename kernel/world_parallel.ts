@@ -2,7 +2,7 @@
  * The parallel world: a worker thread a CPU over one SharedArrayBuffer, in which tasks really race. The scheduler's code
  * is that of lockstep; the clock is the host's, so no two runs are the same.
  *
- * - new ParallelWorld(config).run(signal?)   boots, runs until something stops it, and says what was seen
+ * - new ParallelWorld(config).run(signal?, onProgress?)   boots, runs until something stops it, and says what was seen
  *
  * The main thread supervises and never runs the machine's code: it drains the event rings, and finds out when a worker
  * failed, died, or has not moved for a while. Then all are stopped and run() rejects with a ParallelFailure: never a
@@ -182,8 +182,8 @@ export class ParallelWorld {
     for (const [index, { name }] of workload.tasks.entries()) this.#log?.names.set(index + 1, name);
   }
 
-  /** Once in a world's life. */
-  async run(signal?: AbortSignal): Promise<ParallelResult> {
+  /** Once in a world's life. `onProgress` is called now and then with the time since boot and the switches so far. */
+  async run(signal?: AbortSignal, onProgress?: (seconds: number, switches: number) => void): Promise<ParallelResult> {
     assert(this.#watched.length === 0, "ParallelWorld: it has run already");
     const smp = this.#smp;
     const interrupt = (): void => smp.stop(Stop.Interrupted);
@@ -195,6 +195,7 @@ export class ParallelWorld {
       while (this.#watched.some(({ ended }) => !ended)) {
         heard = await smp.listen(heard, ROUND_MS);
         this.#drain();
+        onProgress?.(smp.seconds, smp.addSwitches(0));
         if (smp.stopReason === Stop.No && smp.isQuiet()) smp.stop(Stop.Quiet);
         await this.#findStuck();
       }

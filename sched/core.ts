@@ -320,7 +320,7 @@ export class Sched implements SchedKernel {
   setNice(p: number, nice: number): void {
     this.#sync();
     let home = this.#lockTask(p);
-    while (!this.#holds(p, home) || !this.#reweigh(p, home, nice)) {
+    while (!this.#reweigh(p, home, nice)) {
       this.#unlock(home);
       this.#sync();
       home = this.#lockTask(p);
@@ -329,14 +329,18 @@ export class Sched implements SchedKernel {
     this.#sync();
   }
 
-  /** False: another CPU has just taken p from its queue, or the policy failed and will be replaced. */
+  /** False: the lock of `home` does not guard p just now, which is changing hands. */
   #reweigh(p: number, home: number, nice: number): boolean {
-    const { state } = this.task;
-    if (state[p] === TaskState.Free) return true;
-    const waits = state[p] === TaskState.Queued;
-    const runs = state[p] === TaskState.Running;
+    // What a taker writes in the other order: when its queue's word is no longer ours, neither is the CPU.
+    const dsq = Atomics.load(this.task.dsq, p);
+    const state = this.task.state[p];
+    if (this.task.cpu[p] !== home || dsq === TAKEN || state === TaskState.Waking) return false;
+    if (state === TaskState.Free) return true;
+    const waits = state === TaskState.Queued;
+    const runs = state === TaskState.Running;
+    if (runs && this.cpu.curr[cpuAt(home)] !== p) return false;
     try {
-      if (waits && !this.#takeOff(p, abi.DEQ_SAVE)) return false;
+      if (waits && !this.#takeOff(p, dsq, abi.DEQ_SAVE)) return false;
       if (runs) this.account(home);
       if (runs) this.policy.stopping?.(p, true);
       this.#weigh(p, nice);
@@ -348,14 +352,6 @@ export class Sched implements SchedKernel {
       this.#caught(thrown, "setWeight");
     }
     return true;
-  }
-
-  /** The lock of `home`, which we hold, guards p just now: p is not changing hands. */
-  #holds(p: number, home: number): boolean {
-    const dsq = Atomics.load(this.task.dsq, p);
-    const state = this.task.state[p];
-    if (this.task.cpu[p] !== home || dsq === TAKEN || state === TaskState.Waking) return false;
-    return state !== TaskState.Running || this.cpu.curr[cpuAt(home)] === p;
   }
 
   /**
@@ -596,7 +592,7 @@ export class Sched implements SchedKernel {
 
   /** Moves waiting task p from one CPU's policy queue to another's. The caller holds both run-queue locks. */
   migrate(p: number, from: number, to: number): void {
-    this.#takeOff(p, abi.DEQ_MIGRATE);
+    this.#takeOff(p, this.task.dsq[p]!, abi.DEQ_MIGRATE);
     this.task.cpu[p] = to;
     this.#trace(Ev.SchedMigrate, to, p, from, to, this.task.nice[p]!);
     this.metrics?.onMigrate(p);
@@ -693,7 +689,7 @@ export class Sched implements SchedKernel {
       const { task } = this;
       for (let p = 1; p < task.rows; p++) {
         if (task.state[p] === TaskState.Free) continue;
-        this.dsqs.remove(p);
+        this.dsqs.remove(p, task.dsq[p]!);
         if (task.onRq[p] !== 0) this.#unlink(p, task.cpu[p]!);
       }
       this.#quietly(() => old.exit?.());
@@ -757,10 +753,10 @@ export class Sched implements SchedKernel {
     this.#dispatchCpu = -1;
   }
 
-  /** False: it was on a queue that CPUs share, and one of them has just taken it. */
-  #takeOff(p: number, deqFlags: number): boolean {
-    if (this.task.dsq[p] === NO_DSQ) this.policy.dequeue?.(p, deqFlags);
-    else if (!this.dsqs.remove(p)) return false;
+  /** `dsq` is where p was seen. False: that is a queue that CPUs share, and one of them has just taken it. */
+  #takeOff(p: number, dsq: number, deqFlags: number): boolean {
+    if (dsq === NO_DSQ) this.policy.dequeue?.(p, deqFlags);
+    else if (!this.dsqs.remove(p, dsq)) return false;
     this.#unlink(p, this.task.cpu[p]!);
     return true;
   }

@@ -139,13 +139,13 @@ export class DispatchQueues {
     return p;
   }
 
-  /** Takes a task off whatever queue it is on; false when it is on none. */
-  remove(p: number): boolean {
-    const queue = this.#tasks.dsq[p]! - 1;
-    if (queue < 0) return false;
+  /** Takes a task off the queue that its word `dsq` named; false when it is no longer there. */
+  remove(p: number, dsq: number): boolean {
+    if (dsq <= NO_DSQ) return false;
+    const queue = dsq - 1;
     const base = queue * STRIDE;
     this.#locks.lock(this.#words, base);
-    const here = this.#tasks.dsq[p] === queue + 1;
+    const here = this.#tasks.dsq[p] === dsq;
     if (here) {
       this.#unlink(base, p, this.#heaps[queue]);
       this.#tasks.dsq[p] = NO_DSQ;
