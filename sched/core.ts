@@ -488,7 +488,7 @@ export class Sched implements SchedKernel {
       // Not before the switch: from a queue that CPUs share another one may take it and run it at once.
       try {
         if (stays && !failed) this.#putBack(prev, cpu);
-        if (next !== 0) policy.running?.(next);
+        if (next !== 0) this.policy.running?.(next);
       } catch (thrown) {
         this.#caught(thrown, "running");
       }
@@ -600,12 +600,17 @@ export class Sched implements SchedKernel {
   }
 
   /**
-   * Takes another CPU's run-queue lock beside that of `held`, which is not let go on the way: its owner is in the middle
-   * of a switch, and nobody may see it there. Up in the order of CPUs it waits; down it only tries. False: not taken.
+   * Takes another CPU's run-queue lock beside that of `held`. Up in the order of CPUs it waits; down it lets its own go
+   * first, but only an idle CPU can: one in the middle of a switch may not be seen there, and just tries. False: not taken.
    */
   lockOther(held: number, other: number): boolean {
-    if (other < held) return this.#world.locks.tryLock(this.cpu.locks, cpuAt(other));
-    this.#lock(other);
+    if (other > held) this.#lock(other);
+    else if (this.running(held) !== 0) return this.#world.locks.tryLock(this.cpu.locks, cpuAt(other));
+    else {
+      this.#unlock(held);
+      this.#lock(other);
+      this.#lock(held);
+    }
     return true;
   }
 
