@@ -8,7 +8,8 @@
  * One turn of the loop handles the first of: the end, a timer that is due, the watchdog (CPU 0), nothing to run, a wish to
  * pick anew, a tick that is due, the task's next step; else it computes until one of these comes. Computing is a loop of
  * arithmetic in steps of about a microsecond with a look at the clock and at the resched word between them; what the task
- * used is what the core accounts.
+ * used is what the core accounts. When much more time passed between two looks than could be spent there, the host ran
+ * something else: that time is nobody's.
  *
  * A CPU goes to sleep only after it has looked twice: the first look that finds nothing sets its bit among the idle
  * CPUs, and whoever queues work before that second look is seen, whoever queues it later sees the bit.
@@ -35,6 +36,8 @@ export interface CpuConfig {
 const WATCHDOG_PERIOD_NS = 1_000_000_000;
 /** Time between two looks at the clock while computing. */
 const STEP_NS = 1_000;
+/** Between two looks at the clock nothing takes so long by itself. */
+const STOLEN_NS = 500_000;
 /** Switches that a CPU counts by itself before it tells the others. */
 const SWITCHES_LOT = 64;
 const CALIBRATION_ROUNDS = 7;
@@ -54,6 +57,8 @@ export class CpuLoop {
   #spun = 1;
   #tickAt = 0;
   #watchdogAt: number;
+  /** The clock when it was looked at last. */
+  #seenAt = 0;
   #untold = 0;
 
   constructor(smp: Smp, sched: Sched, programs: TaskPrograms, now: () => Nanos, config: CpuConfig) {
@@ -83,10 +88,10 @@ export class CpuLoop {
     const { sumExec } = this.#sched.task;
     const cpu = this.#cpu;
     let p = 0;
+    this.#seenAt = this.#now();
     while (this.#smp.stopReason === Stop.No) {
       this.#smp.beat(cpu, p);
-      const now = this.#now();
-      this.#smp.raise(cpu, Stat.SeenNs, now);
+      const now = this.#look();
       if (now >= this.#config.untilNs) this.#smp.stop(Stop.Time);
       else if (this.#timerAt() <= now) this.#fire();
       else if (now >= this.#watchdogAt) this.#watchdog(now);
@@ -105,6 +110,19 @@ export class CpuLoop {
     }
     this.#smp.addSwitches(this.#untold);
     this.#smp.phase(cpu, Phase.Done);
+  }
+
+  /** The clock; a leap of it is time that the host took. */
+  #look(): number {
+    const now = this.#now();
+    const gap = now - this.#seenAt;
+    this.#seenAt = now;
+    if (gap > STOLEN_NS) {
+      this.#sched.steal(this.#cpu, gap);
+      this.#smp.add(this.#cpu, Stat.StolenNs, gap);
+    }
+    this.#smp.raise(this.#cpu, Stat.SeenNs, now);
+    return now;
   }
 
   #asked(): boolean {
@@ -200,7 +218,8 @@ export class CpuLoop {
       smp.add(this.#cpu, Stat.Waits, 1);
       smp.idle(this.#cpu, this.#resched, (until - from) / 1e6, timerAt !== Number.POSITIVE_INFINITY);
     }
-    smp.add(this.#cpu, Stat.IdleNs, this.#now() - from);
+    this.#seenAt = this.#now();
+    smp.add(this.#cpu, Stat.IdleNs, this.#seenAt - from);
     return 0;
   }
 
@@ -215,10 +234,15 @@ export class CpuLoop {
     const { sumExec, slice } = this.#sched.task;
     let work = this.#programs.target[p]! - sumExec[p]!;
     if (this.#endsWithSlice(p)) work = Math.min(work, slice[p]!);
-    const doneAt = this.#sched.cpu.execStart[this.#at]! + work;
+    const { execStart, irqTime } = this.#sched.cpu;
+    const doneAt = execStart[this.#at]! + irqTime[this.#at]! + work;
     const until = Math.min(doneAt, this.#tickAt, this.#timerAt(), this.#watchdogAt, this.#config.untilNs);
-    for (let left = until - this.#now(); left > 0 && !this.#asked(); left = until - this.#now())
-      this.#spin(Math.min(left, STEP_NS) * this.#turnsPerNs);
+    let now = this.#seenAt;
+    while (now < until && now - this.#seenAt <= STOLEN_NS && !this.#asked()) {
+      this.#seenAt = now;
+      this.#spin(Math.min(until - now, STEP_NS) * this.#turnsPerNs);
+      now = this.#now();
+    }
   }
 
   #spin(turns: number): void {

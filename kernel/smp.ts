@@ -70,7 +70,7 @@ const TASK = 2;
 const WAITING = 3;
 
 /** Figures that a CPU keeps of itself, float64. */
-export const Stat = { Switches: 0, IdleNs: 1, Kicks: 2, MaxWaitNs: 3, Waits: 4, SeenNs: 5 } as const;
+export const Stat = { Switches: 0, IdleNs: 1, Kicks: 2, MaxWaitNs: 3, Waits: 4, SeenNs: 5, StolenNs: 6 } as const;
 const STATS = 8;
 
 const KIB = 1024;

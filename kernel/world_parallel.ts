@@ -51,6 +51,8 @@ export interface ParallelCpu {
   readonly switches: number;
   /** Part of the time it idled. */
   readonly idle: number;
+  /** Part of the time the host ran something else. */
+  readonly stolen: number;
   /** Times it went to sleep, and times it woke another. */
   readonly waits: number;
   readonly kicks: number;
@@ -311,7 +313,8 @@ export class ParallelWorld {
     const perCpu = answers.map((_, cpu): ParallelCpu => {
       const stat = (which: number): number => this.#smp.stat(cpu, which);
       const idle = stat(Stat.IdleNs) / endNs;
-      return { switches: stat(Stat.Switches), idle, waits: stat(Stat.Waits), kicks: stat(Stat.Kicks) };
+      const stolen = stat(Stat.StolenNs) / endNs;
+      return { switches: stat(Stat.Switches), idle, stolen, waits: stat(Stat.Waits), kicks: stat(Stat.Kicks) };
     });
     const switches = perCpu.reduce((sum, cpu) => sum + cpu.switches, 0);
     const { wakeP50Ms, wakeP99Ms } = this.#metrics.summary();

@@ -450,6 +450,13 @@ export class Sched implements SchedKernel {
     this.#unlock(cpu);
   }
 
+  /** Time in which `cpu` did not run at all, because its host ran something else: nobody's (Linux: steal time). */
+  steal(cpu: number, ns: number): void {
+    this.#lock(cpu);
+    this.cpu.irqTime[cpuAt(cpu)]! += ns;
+    this.#unlock(cpu);
+  }
+
   // --- one switch ---
 
   /** The task of `cpu` stops as `left` says (TaskLeft); returns the next, 0 for idle. */

@@ -103,7 +103,7 @@ export class CpuTable {
   readonly execStart: Float64Array;
   /** 1: a wake-up has asked for the coming pick, which uses its clock and takes no new one (Linux: rq_clock_skip_update). */
   readonly skipClock: Int32Array;
-  /** Time spent in interrupts, ns, which belongs to no task (Linux: CONFIG_IRQ_TIME_ACCOUNTING); the executor's. */
+  /** Time in interrupts, or taken by the host, ns, which belongs to no task (Linux: clock_task); the executor's. */
   readonly irqTime: Float64Array;
 
   constructor(arena: Arena, cpus: number) {

@@ -51,6 +51,8 @@ export interface StressResult {
   /** Times an idle CPU went to sleep, and times one was woken by another. */
   readonly idleSleeps: number;
   readonly kicks: number;
+  /** Part of the CPUs' time in which the host ran something else. */
+  readonly stolen: number;
   readonly maxWaitMs: number;
   readonly wakeP50Us: number;
   readonly wakeP99Us: number;
@@ -106,6 +108,7 @@ export async function parallelStress(options: StressOptions): Promise<StressResu
     renices: atRest.renices,
     idleSleeps: result.cpus.reduce((sum, cpu) => sum + cpu.waits, 0),
     kicks: result.cpus.reduce((sum, cpu) => sum + cpu.kicks, 0),
+    stolen: result.cpus.reduce((sum, cpu) => sum + cpu.stolen, 0) / cpus,
     maxWaitMs: result.maxWaitMs,
     wakeP50Us: result.wakeP50Ms * 1e3,
     wakeP99Us: result.wakeP99Ms * 1e3,
