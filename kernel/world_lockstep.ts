@@ -17,10 +17,11 @@ import type { Machine } from "./abi/machine.ts";
 import type { PolicyFactory } from "./abi/sched.ts";
 import { Arena } from "./lib/arena.ts";
 import { KeyedHeap } from "./lib/keyed_heap.ts";
+import { noLocks } from "./lib/lock_ops.ts";
 import type { VirtualMachine } from "./machine.ts";
 import { TaskPrograms } from "./task.ts";
 import { cpuAt, NO_PARENT, Op, Sched, SchedMetrics } from "../sched/index.ts";
-import type { Background, Costs, LockOps, TaskSpec, Workload } from "../sched/index.ts";
+import type { Background, Costs, TaskSpec, Workload } from "../sched/index.ts";
 
 export interface LockstepConfig {
   readonly cpus: number;
@@ -37,7 +38,6 @@ export interface LockstepConfig {
   readonly metrics: boolean;
 }
 
-const NO_LOCKS: LockOps = { lock: () => {}, tryLock: () => true, unlock: () => {} };
 const RANK_TIMER = 1;
 const RANK_TICK = 2;
 const RANK_CPU = 3;
@@ -85,7 +85,7 @@ export class LockstepWorld {
       {
         now: machine.now,
         trace: machine.trace,
-        locks: NO_LOCKS,
+        locks: noLocks,
         wakePath: () => {
           this.#time[0]! += config.costs.select;
         },
@@ -98,7 +98,7 @@ export class LockstepWorld {
     this.#busy = arena.f64(config.cpus);
     this.#pending = arena.u8(config.cpus);
     const workload = withBackground(machine, config.workload, config.costs.background);
-    this.programs = new TaskPrograms(arena, workload);
+    this.programs = new TaskPrograms(arena, workload, false);
     for (let cpu = 0; cpu < config.cpus; cpu++) this.sched.schedule(cpu, TaskLeft.Runnable);
     for (const [index, spec] of workload.tasks.entries()) {
       const p = this.sched.addTask(spec.nice, index % config.cpus);
@@ -208,8 +208,7 @@ export class LockstepWorld {
       }
       if (programs.timerNs >= 0)
         this.#events.set(p, this.#time[0]! + programs.timerNs + this.#costs.timerLate, RANK_TIMER);
-      const woken = programs.woken;
-      if (woken === 0) {
+      if (left !== TaskLeft.Preempted) {
         this.#switch(cpu, left);
         if (left === TaskLeft.Dead) {
           sched.removeTask(p);
@@ -217,8 +216,9 @@ export class LockstepWorld {
         }
         return;
       }
-      if (programs.begin(woken)) sched.wakeNew(woken, cpu, p);
-      else sched.wake(woken, cpu, WakeContext.Task);
+      if (programs.woken !== 0) sched.wake(programs.woken, cpu, WakeContext.Task);
+      else if (programs.started !== 0 && programs.begin(programs.started)) sched.wakeNew(programs.started, cpu, p);
+      else if (programs.reniced !== 0) sched.setNice(programs.reniced, programs.nice);
       this.#time[0]! += this.#costs.wake;
       this.#busy[cpu] = this.#time[0]!;
       programs.target[p] = sched.task.sumExec[p]! + this.#costs.wake;

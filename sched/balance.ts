@@ -23,10 +23,13 @@ export function pullTask(sched: Sched, cpu: number): boolean {
     sched.lookAgain(cpu);
     return false;
   }
-  const p = nextToMove(sched, sched.cpu.rqHead[cpuAt(victim)]!, cpu);
-  if (p !== 0) sched.migrate(p, victim, cpu);
-  sched.unlockOther(victim);
-  return p !== 0;
+  try {
+    const p = nextToMove(sched, sched.cpu.rqHead[cpuAt(victim)]!, cpu);
+    if (p !== 0) sched.migrate(p, victim, cpu);
+    return p !== 0;
+  } finally {
+    sched.unlockOther(victim);
+  }
 }
 
 /** Evens out the load between `cpu`, whose run-queue lock the caller holds, and the most loaded CPU. */
@@ -43,21 +46,24 @@ export function pullLoad(sched: Sched, cpu: number): void {
     balanceAt[at] = 0;
     return;
   }
-  let excess = (loadOf(sched, victim) - loadOf(sched, cpu)) / 2;
-  let moved = 0;
-  let p = nextToMove(sched, rqHead[cpuAt(victim)]!, cpu);
-  while (p !== 0 && excess > 0) {
-    const after = sched.task.rqNext[p]!;
-    const weight = sched.task.loadWeight[p]!;
-    if (weight / 2 ** Math.min(balanceFailed[at]!, 20) <= excess) {
-      sched.migrate(p, victim, cpu);
-      excess -= weight;
-      moved++;
+  try {
+    let excess = (loadOf(sched, victim) - loadOf(sched, cpu)) / 2;
+    let moved = 0;
+    let p = nextToMove(sched, rqHead[cpuAt(victim)]!, cpu);
+    while (p !== 0 && excess > 0) {
+      const after = sched.task.rqNext[p]!;
+      const weight = sched.task.loadWeight[p]!;
+      if (weight / 2 ** Math.min(balanceFailed[at]!, 20) <= excess) {
+        sched.migrate(p, victim, cpu);
+        excess -= weight;
+        moved++;
+      }
+      p = nextToMove(sched, after, cpu);
     }
-    p = nextToMove(sched, after, cpu);
+    balanceFailed[at] = moved === 0 ? balanceFailed[at]! + 1 : 0;
+  } finally {
+    sched.unlockOther(victim);
   }
-  balanceFailed[at] = moved === 0 ? balanceFailed[at]! + 1 : 0;
-  sched.unlockOther(victim);
 }
 
 const waitingOn = (sched: Sched, cpu: number): number => sched.cpu.queued[cpuAt(cpu)]!;

@@ -11,7 +11,10 @@
  *
  * Invariants (checkSched): a Queued task is on exactly one queue, the policy's or a dispatch queue; a Running one is
  * `curr` of its CPU and of no other; sumExec never goes back. The run-queue lock of CPU c guards c's row and the rows
- * of the tasks whose cpu is c. Lock order: run queues by CPU number, then a dispatch queue.
+ * of the tasks whose cpu is c. Lock order: free rows, run queues by CPU number, then a dispatch queue.
+ *
+ * A task changes hands outside that lock twice, and then only its new owner touches it: Waking, between the locks of two
+ * CPUs; and taken from a queue that CPUs share (dsq.ts), until its cpu is the taker's.
  */
 import { Ev, EjectReason, TaskLeft } from "../kernel/abi/events.ts";
 import { DISPATCH_LOOPS_MAX, DSQS_MAX, POLICY_CALLS_MAX, WATCHDOG_NS_MAX } from "../kernel/abi/limits.ts";
@@ -21,9 +24,9 @@ import type { PolicyFactory, SchedKernel, SchedPolicy } from "../kernel/abi/sche
 import type { Nanos } from "../kernel/abi/units.ts";
 import type { Arena } from "../kernel/lib/arena.ts";
 import { assert, KernelPanic } from "../kernel/lib/assert.ts";
+import type { LockOps } from "../kernel/lib/lock_ops.ts";
 import { pullLoad, pullTask } from "./balance.ts";
-import { DispatchQueues } from "./dsq.ts";
-import type { LockOps } from "./dsq.ts";
+import { DispatchQueues, NO_DSQ, TAKEN } from "./dsq.ts";
 import type { SchedMetrics } from "./metrics.ts";
 import { CpuTable, cpuAt, TaskState, TaskTable } from "./table.ts";
 import { loadWeightOf, scxWeightOf } from "./weight.ts";
@@ -52,6 +55,13 @@ export interface SchedConfig {
 const EPOCH = 0;
 const EJECT_ASKED = 1;
 const FREE_ROW = 2;
+/** Futex of the table's free rows, a cache line further. */
+const TABLE_LOCK = 16;
+
+/** Bits of a CPU's resched word. */
+const RESCHED = 1;
+/** The running task has to give way, whatever its slice. */
+const PREEMPT = 2;
 /** What the arena may lose to alignment. */
 const LINE_BYTES = 64;
 
@@ -121,7 +131,7 @@ export class Sched implements SchedKernel {
     this.#trace = world.trace;
     this.#arena = arena;
     this.#global = config.cpus;
-    this.#words = arena.i32(16);
+    this.#words = arena.i32(32);
     this.task = new TaskTable(arena, config.tasksMax);
     this.cpu = new CpuTable(arena, config.cpus);
     this.dsqs = new DispatchQueues(arena, this.task, world.locks, config.cpus + 1, DSQS_MAX);
@@ -189,13 +199,14 @@ export class Sched implements SchedKernel {
   dsqInsert(p: number, dsq: number, sliceNs: number, enqFlags: number): void {
     const queue = this.#resolve(p, dsq, sliceNs);
     if (p === this.#selecting) return this.#insertLater(dsq, sliceNs, Number.NaN, enqFlags);
+    if (queue >= this.cpus) this.#unlist(p);
     this.task.slice[p] = sliceNs;
     if (!this.dsqs.insertFifo(queue, p, (enqFlags & abi.ENQ_HEAD) !== 0))
       this.#fail("dsqInsert: the queue holds tasks ordered by vtime");
     this.#inserted++;
     if (queue >= this.cpus) return;
     if ((enqFlags & abi.ENQ_PREEMPT) !== 0) this.kickCpu(queue, abi.KICK_PREEMPT);
-    else if (queue !== this.#dispatchCpu && this.running(queue) === 0) this.#resched(queue);
+    else if (queue !== this.#dispatchCpu) this.kickCpu(queue, abi.KICK_IDLE);
   }
 
   dsqInsertVtime(p: number, dsq: number, sliceNs: number, vtime: number, enqFlags: number): void {
@@ -203,6 +214,7 @@ export class Sched implements SchedKernel {
     if (!this.dsqs.hasVtime(queue)) this.#fail("dsqInsertVtime: not a queue made by createDsq");
     if (!Number.isFinite(vtime)) this.#fail(`dsqInsertVtime: the vtime of task ${p} is ${vtime}`);
     if (p === this.#selecting) return this.#insertLater(dsq, sliceNs, vtime, enqFlags);
+    this.#unlist(p);
     this.task.slice[p] = sliceNs;
     this.task.dsqVtime[p] = vtime;
     if (!this.dsqs.insertVtime(queue, p, vtime)) this.#fail("dsqInsertVtime: the queue holds tasks in FIFO order");
@@ -230,11 +242,15 @@ export class Sched implements SchedKernel {
   kickCpu(cpu: number, flags: number): void {
     this.#countCall();
     if (!this.#isCpu(cpu)) this.#fail(`kickCpu: there is no CPU ${cpu}`);
-    const at = cpuAt(cpu);
-    const p = this.cpu.curr[at]!;
-    if ((flags & abi.KICK_PREEMPT) !== 0 && p !== 0) this.task.slice[p] = 0;
-    else if (p !== 0) return;
-    this.#resched(cpu);
+    const p = this.cpu.curr[cpuAt(cpu)]!;
+    if ((flags & abi.KICK_PREEMPT) !== 0) {
+      // Under its lock the slice ends here; another CPU's accounting could write over that, so that CPU ends it itself.
+      if (cpu !== this.#dispatchCpu) this.#resched(cpu, RESCHED | PREEMPT);
+      else {
+        if (p !== 0) this.task.slice[p] = 0;
+        this.#resched(cpu);
+      }
+    } else if (p === 0 || (this.#someIdle() && this.#isIdle(cpu))) this.#resched(cpu);
   }
 
   selectCpuDfl(p: number, prevCpu: number, _wakeFlags: number): number {
@@ -257,24 +273,33 @@ export class Sched implements SchedKernel {
   /** Takes a free row; the task sleeps until wakeNew. 0 when the table is full. */
   addTask(nice: number, cpu: number): number {
     const { rows, state } = this.task;
-    for (let p = this.#words[FREE_ROW]! + 1; p < rows; p++) {
-      if (state[p] !== TaskState.Free) continue;
-      this.#words[FREE_ROW] = p;
-      this.task.setState(p, TaskState.Sleeping);
-      this.task.cpu[p] = cpu;
-      this.task.allowed[2 * p] = this.task.allowed[2 * p + 1] = -1;
-      this.task.sumExec[p] = this.task.slice[p] = this.task.dsqVtime[p] = 0;
-      this.task.wokenAt[p] = -1;
-      this.#weigh(p, nice);
-      for (const policy of this.#policies) policy.initTask?.(p);
-      this.policy.enable?.(p);
-      return p;
+    this.#world.locks.lock(this.#words, TABLE_LOCK);
+    this.#lock(cpu);
+    try {
+      for (let p = this.#words[FREE_ROW]! + 1; p < rows; p++) {
+        if (state[p] !== TaskState.Free) continue;
+        this.#words[FREE_ROW] = p;
+        this.task.cpu[p] = cpu;
+        this.task.allowed[2 * p] = this.task.allowed[2 * p + 1] = -1;
+        this.task.sumExec[p] = this.task.slice[p] = this.task.dsqVtime[p] = 0;
+        this.task.wokenAt[p] = -1;
+        this.#weigh(p, nice);
+        this.task.setState(p, TaskState.Sleeping);
+        for (const policy of this.#policies) policy.initTask?.(p);
+        this.policy.enable?.(p);
+        return p;
+      }
+      return 0;
+    } finally {
+      this.#unlock(cpu);
+      this.#world.locks.unlock(this.#words, TABLE_LOCK);
     }
-    return 0;
   }
 
   /** Gives a dead task's row back. */
   removeTask(p: number): void {
+    this.#world.locks.lock(this.#words, TABLE_LOCK);
+    const home = this.#lockTask(p);
     try {
       this.policy.disable?.(p);
       this.policy.exitTask?.(p);
@@ -284,6 +309,8 @@ export class Sched implements SchedKernel {
     for (const policy of this.#policies) if (policy !== this.policy) this.#quietly(() => policy.exitTask?.(p));
     this.task.setState(p, TaskState.Free);
     this.#words[FREE_ROW] = Math.min(this.#words[FREE_ROW]!, p - 1);
+    this.#unlock(home);
+    this.#world.locks.unlock(this.#words, TABLE_LOCK);
   }
 
   /**
@@ -292,11 +319,24 @@ export class Sched implements SchedKernel {
    */
   setNice(p: number, nice: number): void {
     this.#sync();
-    const home = this.#lockTask(p);
-    const waits = this.task.state[p] === TaskState.Queued;
-    const runs = this.task.state[p] === TaskState.Running;
+    let home = this.#lockTask(p);
+    while (!this.#holds(p, home) || !this.#reweigh(p, home, nice)) {
+      this.#unlock(home);
+      this.#sync();
+      home = this.#lockTask(p);
+    }
+    this.#unlock(home);
+    this.#sync();
+  }
+
+  /** False: another CPU has just taken p from its queue, or the policy failed and will be replaced. */
+  #reweigh(p: number, home: number, nice: number): boolean {
+    const { state } = this.task;
+    if (state[p] === TaskState.Free) return true;
+    const waits = state[p] === TaskState.Queued;
+    const runs = state[p] === TaskState.Running;
     try {
-      if (waits) this.#takeOff(p, abi.DEQ_SAVE);
+      if (waits && !this.#takeOff(p, abi.DEQ_SAVE)) return false;
       if (runs) this.account(home);
       if (runs) this.policy.stopping?.(p, true);
       this.#weigh(p, nice);
@@ -307,8 +347,15 @@ export class Sched implements SchedKernel {
       this.#weigh(p, nice);
       this.#caught(thrown, "setWeight");
     }
-    this.#unlock(home);
-    this.#sync();
+    return true;
+  }
+
+  /** The lock of `home`, which we hold, guards p just now: p is not changing hands. */
+  #holds(p: number, home: number): boolean {
+    const dsq = Atomics.load(this.task.dsq, p);
+    const state = this.task.state[p];
+    if (this.task.cpu[p] !== home || dsq === TAKEN || state === TaskState.Waking) return false;
+    return state !== TaskState.Running || this.cpu.curr[cpuAt(home)] === p;
   }
 
   /**
@@ -346,8 +393,8 @@ export class Sched implements SchedKernel {
     task.wokenAt[p] = now;
     this.metrics?.onWake(p, now, task.sumExec[p]!);
     if (target !== prev) enqFlags |= abi.ENQ_MIGRATED;
-    task.setState(p, TaskState.Queued);
     task.waitSince[p] = now;
+    task.setState(p, TaskState.Queued);
     try {
       this.policy.runnable?.(p, enqFlags);
       if (this.#directDsq === 0) this.#putOn(p, target, enqFlags);
@@ -361,7 +408,7 @@ export class Sched implements SchedKernel {
     this.#unlock(target);
     this.#trace(isNew ? Ev.SchedWakeupNew : Ev.SchedWakeup, byCpu, p, target, 0, nice);
     if (idle) this.#resched(target);
-    else if (this.cpu.idle[0] !== 0 || this.cpu.idle[1] !== 0) this.#kickAnIdle(p);
+    else if (this.#someIdle()) this.#kickAnIdle(p);
     this.#sync();
     return true;
   }
@@ -400,6 +447,13 @@ export class Sched implements SchedKernel {
     return best;
   }
 
+  /** Brings the running task of `cpu` up to now, for an executor that other CPUs' wake-ups can come in between. */
+  charge(cpu: number): void {
+    this.#lock(cpu);
+    this.account(cpu);
+    this.#unlock(cpu);
+  }
+
   // --- one switch ---
 
   /** The task of `cpu` stops as `left` says (TaskLeft); returns the next, 0 for idle. */
@@ -407,7 +461,7 @@ export class Sched implements SchedKernel {
     this.#sync();
     const at = cpuAt(cpu);
     const { curr } = this.cpu;
-    if (this.cpu.reschedWords[at] !== 0) Atomics.exchange(this.cpu.reschedWords, at, 0);
+    const asked = this.cpu.reschedWords[at] === 0 ? 0 : Atomics.exchange(this.cpu.reschedWords, at, 0);
     this.#lock(cpu);
     const { task, policy } = this;
     const skipClock = this.cpu.skipClock[at] !== 0;
@@ -417,39 +471,38 @@ export class Sched implements SchedKernel {
     const prev = curr[at]!;
     const now = this.now();
     const stays = prev !== 0 && left <= TaskLeft.Preempted;
+    if (stays && (asked & PREEMPT) !== 0) task.slice[prev] = 0;
     let next = 0;
+    let failed = false;
     try {
       if (prev !== 0 && !stays) {
         policy.stopping?.(prev, false);
         policy.quiescent?.(prev, left === TaskLeft.Dead ? abi.DEQ_EXIT : abi.DEQ_SLEEP);
       }
       next = this.#pick(cpu, stays ? prev : 0);
-      if (next !== prev && stays) {
-        policy.stopping?.(prev, true);
-        task.setState(prev, TaskState.Queued);
-        task.waitSince[prev] = now;
-        if (task.slice[prev]! > 0) {
-          this.#link(prev, cpu);
-          this.dsqs.insertFifo(cpu, prev, true);
-        } else this.#putOn(prev, cpu, 0);
-      }
+      if (next !== prev && stays) policy.stopping?.(prev, true);
     } catch (thrown) {
       this.#caught(thrown, "dispatch");
-      if (stays && task.state[prev] === TaskState.Running) task.setState(prev, TaskState.Queued);
-    }
-    if (prev !== 0 && !stays) {
-      task.setState(prev, left === TaskLeft.Dead ? TaskState.Dead : TaskState.Sleeping);
-      this.metrics?.onBlock(prev, now, task.sumExec[prev]!);
+      failed = true;
     }
     if (next !== prev) {
       if (!skipClock) this.cpu.execStart[at] = Math.max(this.cpu.execStart[at]!, now - this.cpu.irqTime[at]!);
+      this.#leave(prev, left, now);
       this.#switchTo(cpu, prev, next, left, now);
+      // Not before the switch: from a queue that CPUs share another one may take it and run it at once.
+      try {
+        if (stays && !failed) this.#putBack(prev, cpu);
+        if (next !== 0) policy.running?.(next);
+      } catch (thrown) {
+        this.#caught(thrown, "running");
+      }
     }
     this.#clockHeld = -1;
     if (next === 0) this.#setIdle(cpu, true);
     else if (prev === 0) this.#setIdle(cpu, false);
     this.#unlock(cpu);
     if (this.#words[EJECT_ASKED] !== 0) return this.#replaceAndRetry(cpu);
+    if (stays && next !== prev && this.#someIdle()) this.#kickAnIdle(prev);
     return next;
   }
 
@@ -461,7 +514,7 @@ export class Sched implements SchedKernel {
       let next = dsqs.takeFor(cpu, cpu);
       if (next === 0) next = dsqs.takeFor(this.#global, cpu);
       if (next !== 0) {
-        if (task.cpu[next] !== cpu) this.#moveTo(next, cpu);
+        this.#moveTo(next, cpu);
         return next;
       }
       if (policy.dispatch === undefined) break;
@@ -479,24 +532,39 @@ export class Sched implements SchedKernel {
     return 0;
   }
 
+  /** Task `prev` (0: none) is no longer what its CPU runs. */
+  #leave(prev: number, left: number, now: number): void {
+    if (prev === 0) return;
+    const { task } = this;
+    if (left <= TaskLeft.Preempted) {
+      task.waitSince[prev] = now;
+      task.setState(prev, TaskState.Queued);
+    } else {
+      task.setState(prev, left === TaskLeft.Dead ? TaskState.Dead : TaskState.Sleeping);
+      this.metrics?.onBlock(prev, now, task.sumExec[prev]!);
+    }
+  }
+
   #switchTo(cpu: number, prev: number, next: number, left: number, now: number): void {
     const { task } = this;
-    const at = cpuAt(cpu);
-    this.cpu.curr[at] = next;
+    this.cpu.curr[cpuAt(cpu)] = next;
     if (next !== 0) {
       this.#unlink(next, cpu);
       task.setState(next, TaskState.Running);
       this.metrics?.onRun(next, cpu, now, task.wokenAt[next]!);
       task.wokenAt[next] = -1;
       if (task.slice[next] === 0) task.slice[next] = abi.SLICE_DFL;
-      try {
-        this.policy.running?.(next);
-      } catch (thrown) {
-        this.#caught(thrown, "running");
-      }
     }
     const nices = ((task.nice[prev]! & 0xff) << 8) | (task.nice[next]! & 0xff);
     this.#trace(Ev.SchedSwitch, cpu, prev, next, left, nices);
+  }
+
+  /** A task that could go on waits again: in front while it has slice left, else where its policy puts it. */
+  #putBack(prev: number, cpu: number): void {
+    if (this.task.slice[prev]! > 0) {
+      this.#link(prev, cpu);
+      this.dsqs.insertFifo(cpu, prev, true);
+    } else this.#putOn(prev, cpu, 0);
   }
 
   /** Periodic work on a busy CPU: account, let the policy look, ask for a new pick when the slice is over. */
@@ -506,13 +574,15 @@ export class Sched implements SchedKernel {
     if (p === 0) return;
     this.#lock(cpu);
     this.account(cpu);
+    this.#dispatchCpu = cpu;
     try {
       this.policy.tick?.(p);
+      if (this.cpus > 1 && this.policy.perCpuQueues === true && this.now() >= this.cpu.balanceAt[cpuAt(cpu)]!)
+        pullLoad(this, cpu);
     } catch (thrown) {
       this.#caught(thrown, "tick");
     }
-    if (this.cpus > 1 && this.policy.perCpuQueues === true && this.now() >= this.cpu.balanceAt[cpuAt(cpu)]!)
-      pullLoad(this, cpu);
+    this.#dispatchCpu = -1;
     const over = this.task.slice[p] === 0;
     this.#unlock(cpu);
     if (over) this.#resched(cpu);
@@ -563,7 +633,11 @@ export class Sched implements SchedKernel {
     const now = this.now();
     for (let p = 1; p < rows; p++) {
       if (state[p] !== TaskState.Queued || now - waitSince[p]! <= limit) continue;
-      const waitedMs = Math.round((now - waitSince[p]!) / 1e6);
+      const home = this.#lockTask(p);
+      const waited = state[p] === TaskState.Queued ? now - waitSince[p]! : 0;
+      this.#unlock(home);
+      if (waited <= limit) continue;
+      const waitedMs = Math.round(waited / 1e6);
       this.#askEject(`task ${p} waited ${waitedMs} ms to run`, EjectReason.Stall, p, waitedMs);
       break;
     }
@@ -608,6 +682,7 @@ export class Sched implements SchedKernel {
   #adopt(): void {
     this.#epoch = this.#words[EPOCH]!;
     this.policy = this.#policies[this.#epoch]!;
+    this.#directDsq = 0;
   }
 
   /** Stops the world by taking every run queue, and rebuilds all queues under the fallback. */
@@ -682,15 +757,20 @@ export class Sched implements SchedKernel {
     this.#dispatchCpu = -1;
   }
 
-  #takeOff(p: number, deqFlags: number): void {
-    if (!this.dsqs.remove(p)) this.policy.dequeue?.(p, deqFlags);
+  /** False: it was on a queue that CPUs share, and one of them has just taken it. */
+  #takeOff(p: number, deqFlags: number): boolean {
+    if (this.task.dsq[p] === NO_DSQ) this.policy.dequeue?.(p, deqFlags);
+    else if (!this.dsqs.remove(p)) return false;
     this.#unlink(p, this.task.cpu[p]!);
+    return true;
   }
 
+  /** Task p was taken from a queue by `cpu`, whose lock guards it from here on. */
   #moveTo(p: number, cpu: number): void {
     const from = this.task.cpu[p]!;
     if (from === cpu) return;
     this.task.cpu[p] = cpu;
+    Atomics.store(this.task.dsq, p, NO_DSQ);
     this.#trace(Ev.SchedMigrate, cpu, p, from, cpu, this.task.nice[p]!);
     this.metrics?.onMigrate(p);
   }
@@ -732,7 +812,7 @@ export class Sched implements SchedKernel {
   #resolve(p: number, dsq: number, sliceNs: number): number {
     const { task } = this;
     if (!(Number.isInteger(p) && p >= 1 && p < task.rows)) this.#fail(`dsqInsert: there is no task ${p}`);
-    if (task.dsq[p] !== 0) this.#fail(`dsqInsert: task ${p} is on a dispatch queue already`);
+    if (task.dsq[p] !== NO_DSQ) this.#fail(`dsqInsert: task ${p} is on a dispatch queue already`);
     if (task.state[p] !== TaskState.Queued && p !== this.#selecting)
       this.#fail(`dsqInsert: task ${p} does not wait to run`);
     if (!(sliceNs >= 0)) this.#fail(`dsqInsert: the slice of task ${p} is ${sliceNs}`);
@@ -745,6 +825,14 @@ export class Sched implements SchedKernel {
     if (task.onRq[p] !== 0 && task.cpu[p] !== cpu)
       this.#fail(`dsqInsert: task ${p} waits on CPU ${task.cpu[p]!}, and perCpuQueues leaves moves to the core`);
     return cpu;
+  }
+
+  /** On a queue that CPUs share a task waits for all of them: it leaves its CPU's list, under that CPU's lock. */
+  #unlist(p: number): void {
+    if (this.task.onRq[p] === 0) return;
+    const cpu = this.task.cpu[p]!;
+    if (cpu !== this.#dispatchCpu) this.#fail(`dsqInsert: task ${p} waits on CPU ${cpu}, which does not dispatch`);
+    this.#unlink(p, cpu);
   }
 
   /** The global queue or one of the policy's own. */
@@ -785,6 +873,19 @@ export class Sched implements SchedKernel {
     else Atomics.and(this.cpu.idle, cpu >> 5, ~bit);
   }
 
+  /**
+   * Asked after work was queued. A read-modify-write, as setting the bit is one: either we see that a CPU idles, or that
+   * CPU, which looks once more after it has set its bit, sees the work.
+   */
+  #someIdle(): boolean {
+    if (this.cpus === 1) return false;
+    return Atomics.or(this.cpu.idle, 0, 0) !== 0 || (this.cpus > 32 && Atomics.or(this.cpu.idle, 1, 0) !== 0);
+  }
+
+  #isIdle(cpu: number): boolean {
+    return (Atomics.load(this.cpu.idle, cpu >> 5) & (1 << (cpu & 31))) !== 0;
+  }
+
   #claimIdle(cpu: number): boolean {
     const word = cpu >> 5;
     const bit = 1 << (cpu & 31);
@@ -797,8 +898,8 @@ export class Sched implements SchedKernel {
     if (cpu >= 0) this.#resched(cpu);
   }
 
-  #resched(cpu: number): void {
-    Atomics.store(this.cpu.reschedWords, cpuAt(cpu), 1);
+  #resched(cpu: number, bits = RESCHED): void {
+    Atomics.or(this.cpu.reschedWords, cpuAt(cpu), bits);
     this.#world.resched(cpu);
   }
 

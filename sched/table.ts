@@ -22,8 +22,6 @@ const MOVES: readonly (readonly TaskState[])[] = [
 /** The same as a table of bits: LEGAL[from] has bit `to`. */
 const LEGAL = new Int32Array(MOVES.map((tos) => tos.reduce<number>((bits, to) => bits | (1 << to), 0)));
 
-export const NO_DSQ = 0;
-
 export class TaskTable {
   readonly rows: number;
   readonly state: Int32Array;
@@ -33,7 +31,7 @@ export class TaskTable {
   readonly weight: Int32Array;
   /** CPUs the task may use: bit c of (allowed[2p + (c >> 5)]). */
   readonly allowed: Int32Array;
-  /** 0, or 1 + index of the dispatch queue it waits on. */
+  /** 1 + index of the dispatch queue it waits on, or a mark of dsq.ts. */
   readonly dsq: Int32Array;
   readonly dsqNext: Int32Array;
   readonly dsqPrev: Int32Array;
