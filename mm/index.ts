@@ -1,0 +1,2 @@
+/** The face of the memory wing. */
+export * from "./evict/index.ts";
