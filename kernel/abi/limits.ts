@@ -17,3 +17,15 @@ export const COMM_MAX = 15;
 export const WATCHDOG_NS_MAX = 30e9;
 /** dispatch() rounds for one pick before the core goes on (sched_ext: SCX_DSP_MAX_LOOPS). */
 export const DISPATCH_LOOPS_MAX = 32;
+/** Pages that one call may use of the page cache; longer reads and writes are several calls (OP_BLOCKS_MAX of ext4). */
+export const CALL_PAGES_MAX = 64;
+/** Page ranges that one call may truncate. */
+export const CALL_TRUNCATES_MAX = 4;
+/** Files open in one page cache. */
+export const MAPPINGS_MAX = 65_536;
+/** Journals that hold pages of one page cache back. */
+export const JOURNALS_MAX = 16;
+/** Requests that one page cache may have in flight. */
+export const CACHE_IOS_MAX = 128;
+/** Pages in one request of the page cache: 1 MiB. */
+export const IO_PAGES_MAX = 256;
