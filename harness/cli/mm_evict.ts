@@ -29,7 +29,7 @@ export function registerEvict(mm: Command): void {
   mm.command("evict")
     .description("Replay a request trace through eviction policies and count misses, beside Belady's bound.")
     .option("--policy <names>", "policies by name or path of a file of your own, separated by commas; or all", "all")
-    .requiredOption("--trace <trace>", "zipf, scan, loop, or a file: one key a line, or CSV; gzip too")
+    .requiredOption("--trace <trace>", "zipf, scan, loop, shift, or a file: one key a line, or CSV; gzip too")
     .requiredOption("--size <pages>", "pages in the cache", wholeNumber(1, SIZE_MAX))
     .addOption(seedOption())
     .option(

@@ -177,7 +177,8 @@ export async function readKeyTrace(path: string, requestsMax: number): Promise<K
   } catch (error) {
     if (error instanceof UserError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") throw new UserError(`there is no trace file ${path}; the built-in traces: zipf, scan, loop`);
+    if (code === "ENOENT")
+      throw new UserError(`there is no trace file ${path}; the built-in traces: zipf, scan, loop, shift`);
     if (code === "EISDIR") throw new UserError(`${path} is a directory, not a trace file`);
     throw new UserError(`cannot read ${path}: ${message}`);
   }

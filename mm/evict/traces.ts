@@ -4,6 +4,7 @@
  *   zipf   key k with chance proportional to 1 / (k + 1)^alpha over ten times `size` keys: a skewed working set
  *   scan   the same for half of the time, the other half runs of 2 * size keys that never come again
  *   loop   1.25 * size keys around and around: the worst case of recency
+ *   shift  zipf whose most wanted keys move on by `size` every 20 * size requests: the worst case of frequency
  */
 import { assert } from "../../kernel/lib/assert.ts";
 import { nextUnit, prng } from "../../kernel/lib/prng.ts";
@@ -20,6 +21,7 @@ export interface TraceShape {
 const KEYS_PER_SLOT = 10;
 const SCAN_PER_SLOT = 2;
 const LOOP_PER_SLOT = 1.25;
+const SHIFT_PER_SLOT = 20;
 
 /** sums[k] = share of keys 0..k. */
 function zipfSums(keys: number, alpha: number): Float64Array {
@@ -69,7 +71,14 @@ function loop({ size, requests }: TraceShape): Trace {
   return { name: "loop", requests: stream, keys };
 }
 
-export const TRACE_SHAPES: Readonly<Record<string, (shape: TraceShape) => Trace>> = { zipf, scan, loop };
+function shift(shape: TraceShape): Trace {
+  const { requests, keys } = zipf(shape);
+  const epoch = shape.size * SHIFT_PER_SLOT;
+  const stream = requests.map((key, at) => (key + Math.floor(at / epoch) * shape.size) % keys);
+  return { name: "shift", requests: stream, keys };
+}
+
+export const TRACE_SHAPES: Readonly<Record<string, (shape: TraceShape) => Trace>> = { zipf, scan, loop, shift };
 
 export function syntheticTrace(name: string, shape: TraceShape): Trace {
   const make = TRACE_SHAPES[name];
