@@ -2,10 +2,9 @@
  * On-demand read-ahead as Linux does it (mm/readahead.c): windows that double while reads follow each other, the next
  * window started when the reader reaches a marked page, so that it comes while the last is still being read.
  *
- *   |<----- async ---------|
- *   |------------------- size -------------------->|
- *   |==================#===========================|
- *   ^start             ^page marked PG.Readahead     a hit on it reads the next window
+ *   pages   0 1 2 3 | 4 5 .. 11 | 12 .. 27 | 28 ..      windows of 4, 8, 16, then 32 for a reader of single pages
+ *             M       M           M          M          M: marked, `async` pages before its window's end; a read of
+ *                                                       it starts the next window
  *
  * State of an open file, five words: start, size, async, most pages of a window, last page read (-1: none).
  */

@@ -31,6 +31,8 @@ const WORKING_USES = 3;
 const MIN = 0;
 const MAX = 1;
 const SEQ_MASK = 0x0fffffff;
+/** Linux keeps a node of 64 shadows for every 8 pages: this many times the cache where pages lie densely in their files. */
+const SHADOWS_PER_SLOT = 8;
 
 export const tierOf = (uses: number): number => (uses === 0 ? 0 : uses === 1 ? 1 : uses < 4 ? 2 : 3);
 
@@ -52,7 +54,7 @@ class Mglru implements EvictPolicy {
     this.seq = memory.int32(2);
     this.uses = memory.uint8(options.capacity);
     this.keys = memory.float64(options.capacity);
-    this.shadows = new GhostRing(memory, options.capacity);
+    this.shadows = new GhostRing(memory, options.capacity * SHADOWS_PER_SLOT);
     this.refaulted = memory.float64(TIERS);
     this.passed = memory.float64(TIERS);
     this.avgRefaulted = memory.float64(TIERS);

@@ -118,8 +118,9 @@ describe("a call", () => {
       cache.merge();
       return 0;
     };
-    expect(both()).toBe(EIOCBQUEUED);
-    file.store.settle();
+    file.store.moods = STEADY;
+    touch(file, 0);
+    file.store.moods = WAITS;
     expect(both()).toBe(EIOCBQUEUED);
     file.store.settle();
     // Others churn through the cache meanwhile.

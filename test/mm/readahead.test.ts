@@ -39,6 +39,29 @@ describe("readAhead()", () => {
     cache.check();
   });
 
+  it("begins with twice the request up to a quarter of the window", () => {
+    for (const [pages, window] of [
+      [2, "0+4/2"],
+      [8, "0+16/8"],
+      [9, "0+32/23"],
+    ] as const) {
+      const { cache, windows } = watched(512);
+      read(fileOn(cache, 200, 0, 32), 0, pages);
+      expect(windows).toEqual([window]);
+    }
+  });
+
+  it("takes the next window at once where the reader stands on the first page of one, short of the whole", () => {
+    const { cache, windows } = watched(512);
+    const file = fileOn(cache, 200, 0, 32);
+    read(file, 0);
+    read(file, 4);
+    expect(windows).toEqual(["0+4/3", "4+24/16"]);
+    const whole = watched(512);
+    read(fileOn(whole.cache, 200, 0, 32), 0, 32);
+    expect(whole.windows).toEqual(["0+32/16", "32+32/32"]);
+  });
+
   it("begins with the whole window for reads of half of it", () => {
     const { cache, windows } = watched(512);
     const file = fileOn(cache, 200, 0, 32);

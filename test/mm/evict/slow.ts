@@ -365,7 +365,7 @@ class SlowMglru implements SlowPolicy {
   tiers = [0, 1, 2, 3].map(() => ({ refaulted: 0, passed: 0, avgRefaulted: 0, avgPassed: 0 }));
   private readonly shadows: SlowGhost<{ min: number; uses: number }>;
   constructor(capacity: number) {
-    this.shadows = new SlowGhost(capacity);
+    this.shadows = new SlowGhost(capacity * 8);
   }
   private of(generation: number): number[] {
     return this.generations.get(generation) ?? [];
