@@ -171,21 +171,6 @@ export function truncate(fm: Filemap, mapping: number, first: number, last: numb
   return 0;
 }
 
-/** Lets go of every page in hand; `each` sees it while it is already out of the call. */
-function letGo(fm: Filemap, each: (slot: number, at: number) => void): void {
-  const count = fm.scalars[FM.CallPages]!;
-  for (let at = 0; at < count; at++) {
-    const slot = fm.callSlot[at]!;
-    fm.callOf[slot] = NIL;
-    setBusy(fm, slot);
-    each(slot, at);
-  }
-  fm.scalars[FM.CallPages] = 0;
-  fm.scalars[FM.Stages] = 0;
-  fm.scalars[FM.Truncates] = 0;
-  fm.scalars[FM.InCall] = 0;
-}
-
 /** The use of a page that came for this call is its insertion; any other is a hit. */
 function countUse(fm: Filemap, slot: number): void {
   if ((fm.flags[slot]! & PG.First) === 0) {
@@ -195,30 +180,49 @@ function countUse(fm: Filemap, slot: number): void {
   setFlags(fm, slot, 0, PG.First | PG.Wanted);
 }
 
+function endCall(fm: Filemap): void {
+  fm.scalars[FM.CallPages] = 0;
+  fm.scalars[FM.Stages] = 0;
+  fm.scalars[FM.Truncates] = 0;
+  fm.scalars[FM.InCall] = 0;
+}
+
+/** The staged copy becomes the page. */
+function mergeStage(fm: Filemap, slot: number, at: number): void {
+  frameBytes(fm, slot).set(stageOf(fm, at));
+  setFlags(fm, slot, PG.Uptodate, PG.Fresh);
+  fm.heldBy[slot] = Math.max(fm.heldBy[slot]!, fm.callHold[at]!);
+  makeDirty(fm, slot);
+}
+
 export function merge(fm: Filemap): void {
   assert(fm.scalars[FM.InCall] === 1, "page cache: merge() outside a call");
-  const truncates = fm.scalars[FM.Truncates]!;
-  letGo(fm, (slot, at) => {
+  for (let at = 0; at < fm.scalars[FM.CallPages]!; at++) {
+    const slot = fm.callSlot[at]!;
     const staged = fm.callStage[at] !== NIL;
-    if (!staged && (fm.flags[slot]! & PG.Fresh) !== 0) return dropPage(fm, slot);
+    fm.callOf[slot] = NIL;
+    if (!staged && (fm.flags[slot]! & PG.Fresh) !== 0) {
+      dropPage(fm, slot);
+      continue;
+    }
     countUse(fm, slot);
-    if (!staged) return;
-    frameBytes(fm, slot).set(stageOf(fm, at));
-    setFlags(fm, slot, PG.Uptodate, PG.Fresh);
-    fm.heldBy[slot] = Math.max(fm.heldBy[slot]!, fm.callHold[at]!);
-    makeDirty(fm, slot);
-  });
-  for (let at = 0; at < truncates; at++) {
+    if (staged) mergeStage(fm, slot, at);
+  }
+  for (let at = 0; at < fm.scalars[FM.Truncates]!; at++) {
     const [mapping, first, last] = fm.truncates.subarray(at * 3, at * 3 + 3);
     eachPage(fm, fileOf(fm, mapping!), first!, last!, (slot) => dropPage(fm, slot));
   }
+  endCall(fm);
 }
 
 export function abort(fm: Filemap): void {
   assert(fm.scalars[FM.InCall] === 1, "page cache: abort() outside a call");
   const comesBack = fm.scalars[FM.WaitingOn] !== NO_WAIT;
-  letGo(fm, (slot) => {
+  for (let at = 0; at < fm.scalars[FM.CallPages]!; at++) {
+    const slot = fm.callSlot[at]!;
+    fm.callOf[slot] = NIL;
     if ((fm.flags[slot]! & PG.Fresh) !== 0) dropPage(fm, slot);
-    else if (comesBack) setFlags(fm, slot, PG.Wanted, 0);
-  });
+    else setFlags(fm, slot, comesBack ? PG.Wanted : 0, 0);
+  }
+  endCall(fm);
 }

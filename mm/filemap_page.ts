@@ -109,10 +109,11 @@ function allBusy(fm: Filemap): Errno {
 /** A free slot with a frame. `patient`: evicts pages that given-up calls want, and says what to wait for. */
 function takeSlot(fm: Filemap, key: number, patient: boolean): number {
   for (;;) {
-    const slot = fm.scalars[FM.FreeHead]!;
-    if (slot !== NIL) {
+    if (fm.scalars[FM.FreeHead] !== NIL) {
       const frame = fm.frames.alloc();
       if (!isErr(frame)) {
+        // The allocator may have asked this cache to shrink: the head is another slot then.
+        const slot = fm.scalars[FM.FreeHead]!;
         fm.scalars[FM.FreeHead] = fm.freeNext[slot]!;
         fm.frame[slot] = frame;
         return slot;

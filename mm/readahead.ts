@@ -32,7 +32,7 @@ export function raInit(words: Int32Array, at: number, pages: number): void {
 }
 
 /** get_init_ra_size(): a power of two, then four times or twice that while it is small. */
-export function firstWindow(request: number, max: number): number {
+function firstWindow(request: number, max: number): number {
   let size = 1;
   while (size < request) size *= 2;
   if (size <= Math.floor(max / 32)) return size * 4;
@@ -40,7 +40,7 @@ export function firstWindow(request: number, max: number): number {
 }
 
 /** get_next_ra_size(). */
-export function nextWindow(size: number, max: number): number {
+function nextWindow(size: number, max: number): number {
   if (size < Math.floor(max / 16)) return size * 4;
   return size <= Math.floor(max / 2) ? size * 2 : max;
 }

@@ -124,8 +124,8 @@ function race(arms: readonly (() => number)[], requests: number, rounds: number)
 
 function run({ quick, progress }: BenchOptions): BenchTable {
   const rounds = quick ? ROUNDS_QUICK : ROUNDS;
-  const size = quick ? 1_000 : 10_000;
-  const requests = quick ? 50_000 : 200_000;
+  const size = quick ? 1_000 : 4_000;
+  const requests = quick ? 50_000 : 400_000;
   const rows: BenchRow[] = [];
   for (const shape of SHAPES) {
     progress(`${shape}: ${requests} requests, ${size} pages, ${rounds} rounds`);

@@ -153,14 +153,14 @@ export const mutants = {
     },
     {
       file: "mm/filemap_call.ts",
-      find: "if (!staged && (fm.flags[slot]! & PG.Fresh) !== 0) return dropPage(fm, slot);",
-      replace: "if (!staged && (fm.flags[slot]! & PG.Fresh) !== 0) setFlags(fm, slot, PG.Uptodate, PG.Fresh);",
+      find: "dropPage(fm, slot);\n      continue;",
+      replace: "setFlags(fm, slot, PG.Uptodate, PG.Fresh);",
       why: "a fresh page that was not staged shows what was in its frame",
     },
     {
       file: "mm/filemap_call.ts",
-      find: "else if (comesBack) setFlags(fm, slot, PG.Wanted, 0);",
-      replace: "",
+      find: "comesBack ? PG.Wanted : 0",
+      replace: "0",
       why: "what a given-up call had in hand may be evicted before it comes back",
     },
     {

@@ -86,6 +86,10 @@ export interface PageCache {
   unpin(slot: Slot): void;
   /** Drops clean idle pages of first..last; returns how many. */
   invalidate(mapping: Mapping, first: number, last: number): number;
+  /** For /proc/meminfo (Cached, Dirty, Writeback) and the shrinker's count: pages here, of these dirty, and in flight to the disk. */
+  cached(): number;
+  dirty(): number;
+  writeback(): number;
   /** Drops up to `pages` clean idle pages that the policy chooses and gives their frames back; returns how many. */
   shrink(pages: number): number;
   /** Panics when its structures disagree. */

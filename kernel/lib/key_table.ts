@@ -16,7 +16,7 @@ interface Memory {
 }
 
 /** The two halves are mixed by odd constants; the product's high bits are the good ones. */
-export function hashKey(key: number): number {
+function hashKey(key: number): number {
   const low = key | 0;
   const high = (key / 2 ** 32) | 0;
   const mixed = Math.imul(low ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1);

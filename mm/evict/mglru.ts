@@ -34,7 +34,7 @@ const SEQ_MASK = 0x0fffffff;
 /** Linux keeps a node of 64 shadows for every 8 pages: this many times the cache where pages lie densely in their files. */
 const SHADOWS_PER_SLOT = 8;
 
-export const tierOf = (uses: number): number => (uses === 0 ? 0 : uses === 1 ? 1 : uses < 4 ? 2 : 3);
+const tierOf = (uses: number): number => (uses === 0 ? 0 : uses === 1 ? 1 : uses < 4 ? 2 : 3);
 
 class Mglru implements EvictPolicy {
   private readonly queues: Queues;

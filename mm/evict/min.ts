@@ -9,7 +9,7 @@
 import { assert } from "../../kernel/lib/assert.ts";
 
 /** Position of the same key's next request; trace.length when there is none. */
-export function nextUses(trace: Int32Array, keys: number): Int32Array {
+function nextUses(trace: Int32Array, keys: number): Int32Array {
   const next = new Int32Array(trace.length);
   const seen = new Int32Array(keys).fill(trace.length);
   for (let at = trace.length - 1; at >= 0; at--) {

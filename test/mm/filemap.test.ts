@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { target } from "../../fuzz/filemap.ts";
 import { EBUSY, EIO, EIOCBQUEUED, ENFILE, ENOMEM } from "../../kernel/abi/errno.ts";
 import { Ev } from "../../kernel/abi/events.ts";
+import type { Frames } from "../../kernel/abi/frames.ts";
 import { CALL_PAGES_MAX } from "../../kernel/abi/limits.ts";
 import { PAGE_LAST, WAIT_ANY, type Slot } from "../../kernel/abi/page_cache.ts";
 import { PAGE_SIZE } from "../../kernel/abi/units.ts";
@@ -226,6 +227,32 @@ describe("files", () => {
     expect(frames.spareFrames).toBe(4);
     expect(fm.counters[STAT.Evicted]).toBe(3);
     cache.check();
+  });
+
+  it("may be shrunk by the very allocator that the cache asks for a frame", () => {
+    const small = rig(8, { frameCount: 3 });
+    const frames: Frames = {
+      alloc() {
+        const frame = small.frames.alloc();
+        if (frame >= 0 || cache.shrink(2) === 0) return frame;
+        return small.frames.alloc();
+      },
+      free: (frame) => small.frames.free(frame),
+      bytes: (frame) => small.frames.bytes(frame),
+    };
+    const { cache } = rig(8, { frames });
+    const file = fileOn(cache, 20);
+    for (let round = 0; round < 3; round++)
+      for (let index = 0; index < 20; index++) {
+        expect(touch(file, index)).toBe(index + 1);
+        cache.check();
+      }
+    expect(cache.cached() + small.frames.spareFrames).toBe(3);
+    touch(file, 19, 7);
+    file.store.moods = WAITS;
+    expect(cache.dirty()).toBe(1);
+    cache.sync(file.mapping, cache.ticket(), 0, PAGE_LAST);
+    expect([cache.dirty(), cache.writeback()]).toEqual([0, 1]);
   });
 
   it("pages come and go as events", () => {

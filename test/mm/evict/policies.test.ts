@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { EvictPolicyType } from "../../../kernel/abi/evict.ts";
 import { NO_KEY } from "../../../kernel/abi/evict.ts";
 import { EVICT_POLICIES, minMisses, replay, syntheticTrace, type Trace } from "../../../mm/evict/index.ts";
+import { inactiveIsLow } from "../../../mm/evict/two_list.ts";
 import { EvictHost, type EvictOp } from "../../contract/evict_host.ts";
 import { evictOps, evictPolicyContract } from "../../contract/evict_policy.ts";
 import { SLOW, slowMinMisses, type SlowPolicy } from "./slow.ts";
@@ -110,6 +111,21 @@ it("there are ten policies, each with a slow model", () => {
   expect(EVICT_POLICIES.length).toBe(10);
 });
 
+const pages = (gib: number): number => gib * 2 ** 18;
+
+it("inactiveIsLow() has Linux's ratios: 1 below 1 GiB, 3 at 1, 10 at 10, 31 at 100", () => {
+  for (const [gib, ratio] of [
+    [0.5, 1],
+    [1, 3],
+    [10, 10],
+    [100, 31],
+  ] as const) {
+    const inactive = Math.ceil(pages(gib) / (ratio + 1));
+    expect([gib, inactiveIsLow(inactive, pages(gib) - inactive)]).toEqual([gib, false]);
+    expect([gib, inactiveIsLow(inactive - 1, pages(gib) - inactive + 1)]).toEqual([gib, true]);
+  }
+});
+
 it("minMisses() is Belady's MIN: equal to looking ahead at every miss", () => {
   const requests = fc.array(fc.nat(15), { maxLength: 300, size: "max" });
   fc.assert(
@@ -120,11 +136,17 @@ it("minMisses() is Belady's MIN: equal to looking ahead at every miss", () => {
   );
 });
 
-it("the tier controller of mglru protects pages in use on a long trace with scans, as the slow model says", () => {
-  const type = EVICT_POLICIES.find((policy) => policy.name === "mglru")!;
-  const trace = syntheticTrace("scan", { size: 300, requests: 20_000, seed: 4, alpha: 0.6 });
-  expect(replay(type, trace, 300, 1).misses).toBe(slowMisses("mglru", trace, 300, 1));
-});
+it.each([40, 300])(
+  "mglru protects pages in use on a long trace with scans, as the slow model says, at size %i",
+  (size) => {
+    const type = EVICT_POLICIES.find((policy) => policy.name === "mglru")!;
+    const trace = syntheticTrace("scan", { size, requests: 20_000, seed: 4, alpha: 0.6 });
+    const lru = EVICT_POLICIES.find((policy) => policy.name === "lru")!;
+    const { misses } = replay(type, trace, size, 1);
+    expect(misses).toBe(slowMisses("mglru", trace, size, 1));
+    expect(misses).toBeLessThan(replay(lru, trace, size, 1).misses);
+  },
+);
 
 it("the comparison notices a policy that errs once in a thousand (canary)", () => {
   const honest = EVICT_POLICIES.find((policy) => policy.name === "lru")!;
