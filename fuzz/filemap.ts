@@ -14,7 +14,7 @@ import type { Mapping, PageCache } from "../kernel/abi/page_cache.ts";
 import { RA_WORDS } from "../kernel/abi/page_cache.ts";
 import type { Nanos } from "../kernel/abi/units.ts";
 import { PAGE_SIZE } from "../kernel/abi/units.ts";
-import { arena } from "../kernel/lib/arena.ts";
+import { growingArena } from "../kernel/lib/growing_arena.ts";
 import { nextBelow, prng } from "../kernel/lib/prng.ts";
 import {
   EVICT_POLICIES,
@@ -69,7 +69,7 @@ class Case {
 
   constructor(seed: number, lie: number, policies: readonly EvictPolicyType[]) {
     this.random = prng(seed);
-    const memory = arena();
+    const memory = growingArena();
     const slots = 3 + this.below(40);
     // Often fewer frames than slots: memory runs out before the cache is full.
     this.frameCount = this.below(3) === 0 ? Math.max(2, slots - this.below(slots)) : slots;

@@ -1,5 +1,5 @@
 /**
- * The page cache's state: typed arrays only, asked of one arena, so that it is saved, restored and shared as bytes. What
+ * The page cache's state: typed arrays only, asked of one memory, so that it is saved, restored and shared as bytes. What
  * is beside them (stores, frames, the policy's code, the trace sink) is wiring, made again by whoever builds it.
  *
  *   slot s     0..slots             one page: frame, key = mapping * 2^32 + index, flags, links
@@ -10,13 +10,12 @@
  * One owner (the storage worker) reads and writes all of it, plainly.
  */
 import type { BackingStore } from "../kernel/abi/backing_store.ts";
-import type { EvictPolicy, EvictPolicyType } from "../kernel/abi/evict.ts";
+import type { EvictMemory, EvictPolicy, EvictPolicyType } from "../kernel/abi/evict.ts";
 import type { Frames } from "../kernel/abi/frames.ts";
 import { CACHE_IOS_MAX, CALL_PAGES_MAX, CALL_TRUNCATES_MAX, JOURNALS_MAX, MAPPINGS_MAX } from "../kernel/abi/limits.ts";
 import type { EventSink } from "../kernel/abi/machine.ts";
 import type { Errno, Nanos, Pfn } from "../kernel/abi/units.ts";
 import { NS_PER_SEC, PAGE_SIZE } from "../kernel/abi/units.ts";
-import type { Arena } from "../kernel/lib/arena.ts";
 import { assert } from "../kernel/lib/assert.ts";
 import { KeyTable } from "../kernel/lib/key_table.ts";
 import { listInit } from "../kernel/lib/slot_list.ts";
@@ -73,7 +72,7 @@ export interface FilemapOptions {
   readonly policy: EvictPolicyType;
   readonly seed: number;
   readonly frames: Frames;
-  readonly memory: Arena;
+  readonly memory: EvictMemory;
   readonly trace?: EventSink;
   readonly now?: () => Nanos;
   /** Percent of the slots; Linux: vm.dirty_background_ratio, vm.dirty_ratio. */

@@ -1,9 +1,9 @@
 /** Frames of a private arena: for a page cache without a machine around it (a bare file system, tests, fuzzers). */
 import { ENOMEM } from "../kernel/abi/errno.ts";
+import type { EvictMemory } from "../kernel/abi/evict.ts";
 import type { Frames } from "../kernel/abi/frames.ts";
 import type { Errno, Pfn } from "../kernel/abi/units.ts";
 import { PAGE_SIZE } from "../kernel/abi/units.ts";
-import type { Arena } from "../kernel/lib/arena.ts";
 import { assert } from "../kernel/lib/assert.ts";
 
 export class PageFrames implements Frames {
@@ -12,7 +12,7 @@ export class PageFrames implements Frames {
   private readonly spare: Int32Array;
   private readonly isFree: Uint8Array;
 
-  constructor(memory: Arena, count: number) {
+  constructor(memory: EvictMemory, count: number) {
     const ram = memory.uint8(count * PAGE_SIZE);
     this.views = Array.from({ length: count }, (_, at) => ram.subarray(at * PAGE_SIZE, (at + 1) * PAGE_SIZE));
     this.spare = memory.int32(count + 1);

@@ -5,7 +5,7 @@
  * Every round runs the peers and all policies one after another on the same trace; ratios are of medians.
  */
 import { EVICT_POLICIES, replay, syntheticTrace, type Trace } from "../../mm/index.ts";
-import { arena } from "../../kernel/lib/arena.ts";
+import { growingArena } from "../../kernel/lib/growing_arena.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 import { KeyTable } from "../../kernel/lib/key_table.ts";
 import type { Bench, BenchOptions, BenchRow, BenchTable } from "./bench.ts";
@@ -81,7 +81,7 @@ function mapLru({ requests }: Trace, capacity: number): number {
 
 /** Our LRU with keys in a hash table, as a cache of sparse keys has it: the replayer's own index is an array. */
 function hashedLru({ requests }: Trace, capacity: number): number {
-  const memory = arena();
+  const memory = growingArena();
   const policy = LRU.create({ capacity, seed: SEED, busy: new Uint8Array(capacity) }, memory);
   policy.reset();
   const index = new KeyTable(memory, capacity);

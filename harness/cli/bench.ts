@@ -4,22 +4,14 @@
  */
 import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { modulePath } from "../../kernel/lib/module_path.ts";
-import type { Bench, BenchTable } from "../bench/bench.ts";
+import type { BenchTable } from "../bench/bench.ts";
 import { formatOption, outOption } from "./args.ts";
 import { runCampaign } from "./campaign.ts";
-import { fileOf, loadAll, loadItem } from "./catalog.ts";
-import type { Kind } from "./catalog.ts";
+import { BENCHES, fileOf, loadAll, loadItem } from "./catalog.ts";
 import { interruptible } from "./interrupt.ts";
 import { emit, honestJson } from "./output.ts";
 import type { Format } from "./output.ts";
 import { progressLine } from "./progress.ts";
-
-const BENCHES: Kind<Bench> = {
-  what: "benchmark",
-  beside: modulePath("../bench/bench.ts", import.meta.url),
-  key: "bench",
-};
 
 interface Options {
   readonly quick?: boolean;

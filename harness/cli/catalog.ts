@@ -3,7 +3,9 @@
  * `target`. A new one is a new file and nothing else; helper files in the same folder export neither and are passed by.
  */
 import { readdirSync } from "node:fs";
+import type { FuzzTarget } from "../../fuzz/target.ts";
 import { modulePath } from "../../kernel/lib/module_path.ts";
+import type { Bench } from "../bench/bench.ts";
 import { UserError } from "./exit.ts";
 import { suggestion } from "./nearest.ts";
 
@@ -18,8 +20,20 @@ export interface Kind<Item> {
   readonly item?: Item;
 }
 
+export const TARGETS: Kind<FuzzTarget> = {
+  what: "fuzz target",
+  beside: modulePath("../../fuzz/target.ts", import.meta.url),
+  key: "target",
+};
+
+export const BENCHES: Kind<Bench> = {
+  what: "benchmark",
+  beside: modulePath("../bench/bench.ts", import.meta.url),
+  key: "bench",
+};
+
 /** Names by file, sorted; those that export nothing of the kind among them. */
-export function fileNames(kind: Kind<unknown>): string[] {
+function fileNames(kind: Kind<unknown>): string[] {
   const self = kind.beside.pathname.split("/").at(-1)!;
   const extension = self.slice(self.lastIndexOf("."));
   return readdirSync(new URL(".", kind.beside))

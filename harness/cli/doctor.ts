@@ -6,7 +6,7 @@ import { accessSync, constants, existsSync, mkdirSync, rmdirSync } from "node:fs
 import { dirname, join, resolve } from "node:path";
 import { availableParallelism, totalmem } from "node:os";
 import type { Command } from "commander";
-import { RUNS_DIR } from "../run/run.ts";
+import { RUNS_DIR } from "../run/runs_dir.ts";
 import { aptCommand, findProgram, missingTools, TOOLS } from "../tools.js";
 import { formatOption } from "./args.ts";
 import { EXIT } from "./exit.ts";

@@ -3,13 +3,11 @@
  * name it lists the targets. A failure ends with 3 and the one command that repeats it; Ctrl-C tells how far it came.
  */
 import type { Command } from "commander";
-import type { FuzzFailure, FuzzResult, FuzzTarget } from "../../fuzz/target.ts";
-import { modulePath } from "../../kernel/lib/module_path.ts";
+import type { FuzzFailure, FuzzResult } from "../../fuzz/target.ts";
 import { formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
 import { runCampaign } from "./campaign.ts";
 import type { Job } from "./campaign.ts";
-import { fileOf, loadAll, loadItem } from "./catalog.ts";
-import type { Kind } from "./catalog.ts";
+import { fileOf, loadAll, loadItem, TARGETS } from "./catalog.ts";
 import { EXIT } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { emit } from "./output.ts";
@@ -18,12 +16,6 @@ import { progressLine } from "./progress.ts";
 
 const RUNS_DEFAULT = 1_000;
 const RUNS_MAX = 1e12;
-const TARGETS: Kind<FuzzTarget> = {
-  what: "fuzz target",
-  beside: modulePath("../../fuzz/target.ts", import.meta.url),
-  key: "target",
-};
-
 interface Options {
   readonly seed: number;
   readonly runs: number;
@@ -45,7 +37,7 @@ export function register(program: Command): void {
     .action(async (name: string | undefined, options: Options, command: Command) => {
       if (name === undefined) return list(options.format);
       await loadItem(TARGETS, name);
-      await fuzz(name, options, command);
+      await (options.canary === true ? canary(name, options.seed) : fuzz(name, options, command));
     });
 }
 
@@ -55,53 +47,76 @@ async function list(format: Format): Promise<void> {
   emit(format, { document: { schema: 1, targets: rows }, rows });
 }
 
-async function fuzz(name: string, options: Options, command: Command): Promise<void> {
+async function fuzz(name: string, { seed, runs, format, out }: Options, command: Command): Promise<void> {
   const { openRun } = await import("../run/run.ts");
-  const { seed, runs } = options;
-  const run = openRun(command, options.out);
+  const run = openRun(command, out);
   const startedMs = performance.now();
   const line = progressLine(`fuzz ${name}`);
-  const job: Job = { kind: "fuzz", file: fileOf(TARGETS, name).href, seed, runs, canary: options.canary === true };
   let done = 0;
   const onProgress = (_text: string, now: number): void => {
     done = now;
     line.count(done, runs);
   };
-  const result = await interruptible(
-    async (stop) => (await runCampaign(job, onProgress, stop)) as FuzzResult | undefined,
-  );
+  const [result, repeat] = await interruptible(async (stop) => {
+    const found = (await runCampaign(jobOf(name, seed, runs), onProgress, stop)) as FuzzResult | undefined;
+    return [found, found?.failure && (await repeatLine(name, seed, found.runs, found.failure, stop))] as const;
+  });
   line.end();
-  const seconds = (performance.now() - startedMs) / 1000;
+  const seconds = Number(((performance.now() - startedMs) / 1000).toFixed(3));
   const failure = result?.failure;
-  if (options.canary) return sayCanary(name, failure);
-  const repeat = failure === undefined ? null : `orrery fuzz ${name} --seed ${failure.seed} --runs 1`;
   const summary = {
     target: name,
     seed,
     runs: result?.runs ?? done,
     asked: runs,
     interrupted: result === undefined,
-    seconds: Number(seconds.toFixed(3)),
+    seconds,
     failingSeed: failure?.seed ?? null,
     failure: failure?.message ?? null,
-    repeat,
+    repeat: repeat ?? null,
   };
   const document = { schema: 1, ...summary };
   run.finish({ seed, document });
-  const title = `fuzz ${name}, seed ${seed}: ${summary.runs} of ${runs} cases, ${failure === undefined ? "no failure" : "1 failure"}${summary.interrupted ? ", interrupted" : ""}`;
-  if (options.format === "table") process.stdout.write(`${title}\n`);
-  else emit(options.format, { document, rows: [summary] });
+  if (format !== "table") emit(format, { document, rows: [summary] });
+  else {
+    const end = failure === undefined ? "no failure" : "1 failure";
+    const cut = summary.interrupted ? ", interrupted" : "";
+    process.stdout.write(`fuzz ${name}, seed ${seed}: ${summary.runs} of ${runs} cases, ${end}${cut}\n`);
+  }
   if (failure === undefined) return;
-  console.error(
-    `failure at seed ${failure.seed}: ${failure.message.replaceAll(/\s*\n\s*/g, " ")}; repeat with: ${repeat}`,
-  );
+  const message = failure.message.replaceAll(/\s*\n\s*/g, " ");
+  console.error(`failure at seed ${failure.seed}: ${message}; repeat with: ${repeat}`);
   process.exitCode = EXIT.invariant;
 }
 
+const jobOf = (name: string, seed: number, runs: number, canary = false): Job => ({
+  kind: "fuzz",
+  file: fileOf(TARGETS, name).href,
+  seed,
+  runs,
+  canary,
+});
+
+/** The failing case alone, when it fails alone: tried here, not promised. Else all that led to it. */
+async function repeatLine(
+  name: string,
+  seed: number,
+  runs: number,
+  failure: FuzzFailure,
+  stop: AbortSignal,
+): Promise<string> {
+  const again = (await runCampaign(jobOf(name, failure.seed, 1), () => {}, stop)) as FuzzResult | undefined;
+  if (again?.failure !== undefined) return `orrery fuzz ${name} --seed ${failure.seed} --runs 1`;
+  return `orrery fuzz ${name} --seed ${seed} --runs ${runs}`;
+}
+
 /** A canary that stays silent means that the target could not find anything: that is the failure here. */
-function sayCanary(name: string, failure: FuzzFailure | undefined): void {
-  if (failure === undefined) {
+async function canary(name: string, seed: number): Promise<void> {
+  const job = jobOf(name, seed, 1, true);
+  const result = (await interruptible((stop) => runCampaign(job, () => {}, stop))) as FuzzResult | undefined;
+  if (result === undefined) return;
+  if (result.failure === undefined) {
     console.error(`canary of ${name}: nothing was found in something broken on purpose; the target proves nothing`);
     process.exitCode = EXIT.invariant;
-  } else process.stdout.write(`canary of ${name}: found, as it must be: ${failure.message}\n`);
+  } else process.stdout.write(`canary of ${name}: found, as it must be: ${result.failure.message}\n`);
 }

@@ -1,7 +1,7 @@
 /** The command as a person would type it again. */
 
 /** Quoted for a POSIX shell only where it must be. */
-export const shellWord = (word: string): string =>
+const shellWord = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
 /** `seed` is added when the words leave it to the default. */

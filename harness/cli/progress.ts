@@ -5,6 +5,7 @@
  * - progressLine(label)   .update(text) replaces the line, .count(done, total) adds share and time left, .end() wipes it
  */
 const REDRAW_MS = 100;
+const TRUST_MS = 500;
 
 export interface ProgressLine {
   update(text: string): void;
@@ -29,12 +30,16 @@ export function progressLine(
   const draw = (text: string): void => {
     if (!watched || now() - drawnMs < REDRAW_MS) return;
     drawnMs = now();
-    terminal.write(`\r\u001b[2K${`${label}: ${text}`.slice(0, (terminal.columns ?? 80) - 1)}`);
+    terminal.write(
+      `\r\u001b[2K${`${label}: ${text}`.slice(0, (terminal.columns === undefined || terminal.columns === 0 ? 80 : terminal.columns) - 1)}`,
+    );
   };
   return {
     update: draw,
     count(done, total) {
-      const left = done === 0 ? "" : `, ${durationText(((now() - startedMs) / done) * (total - done))} left`;
+      const tookMs = now() - startedMs;
+      // The first cases say little about the others.
+      const left = done === 0 || tookMs < TRUST_MS ? "" : `, ${durationText((tookMs / done) * (total - done))} left`;
       draw(`${done} of ${total} (${Math.floor((100 * done) / Math.max(total, 1))} %${left})`);
     },
     end() {

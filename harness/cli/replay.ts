@@ -36,7 +36,8 @@ export function register(program: Command): void {
       const same = replayed === recorded;
       const facts = { run: manifest.id, seed: manifest.seed, recorded, replayed, same };
       const title = `${same ? "same event log" : "ANOTHER event log"}: ${commandLine(manifest.argv, manifest.seed)}`;
-      emit(format, { document: { schema: 1, ...facts }, rows: [facts], title });
+      const rows = Object.entries(facts).map(([what, value]) => ({ what, value }));
+      emit(format, { document: { schema: 1, ...facts }, rows, title });
       if (!same) process.exitCode = EXIT.missed;
     });
 }

@@ -2,7 +2,9 @@
  * Seeded bugs of the page cache and the eviction policies: mistakes that are easily made in each of them. The form is
  * that of harness/mutants: `find` occurs exactly once in the file; test/harness/mutants/filemap.test.ts holds that.
  */
-export const mutants = {
+import type { MutantSet } from "./mutant.ts";
+
+export const mutants: MutantSet = {
   name: "filemap",
   tests: [
     "test/mm/evict",

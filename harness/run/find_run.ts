@@ -5,7 +5,7 @@ import { UserError } from "../cli/exit.ts";
 import { nearest } from "../cli/nearest.ts";
 import { MANIFEST_NAME, readManifest } from "./manifest.ts";
 import type { Manifest } from "./manifest.ts";
-import { RUNS_DIR } from "./run.ts";
+import { RUNS_DIR } from "./runs_dir.ts";
 
 export interface FoundRun {
   readonly dir: string;

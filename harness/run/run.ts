@@ -18,8 +18,7 @@ import { pathOf } from "../cli/program.ts";
 import { MANIFEST_NAME, MANIFEST_SCHEMA, writeManifest } from "./manifest.ts";
 import type { Manifest } from "./manifest.ts";
 import { gitState, lockHash } from "./revision.ts";
-
-export const RUNS_DIR = "orrery-runs";
+import { RUNS_DIR } from "./runs_dir.ts";
 
 export interface RunFacts {
   readonly seed?: number;

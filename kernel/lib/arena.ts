@@ -1,66 +1,40 @@
 /**
- * Where a structure's typed arrays come from, so that whoever built it can share, save and restore all of its state
- * without knowing what is inside. Arrays lie on SharedArrayBuffers of their own, in the order in which they were asked
- * for; a second structure built in the same way on `attach(arena)` sees the same memory (another worker's view), and on
- * `load(arena, saved)` gets a copy's content.
- *
- * - arena()                fresh zeroed memory
- * - attach(buffers)        the memory of another arena, handed out again in the same order; other lengths are a panic
- * - save(arena)            one block of bytes; load(arena, bytes) puts it back, panics when the sizes differ
+ * One SharedArrayBuffer from which the parts of a machine take their arrays in a fixed order. Every worker that makes
+ * the same calls in the same order sees the same memory; only the first finds it zeroed. Each array starts on a cache
+ * line of its own.
  */
 import { assert } from "./assert.ts";
 
-export interface Arena {
-  readonly buffers: SharedArrayBuffer[];
-  int32(length: number): Int32Array;
-  float64(length: number): Float64Array;
-  uint8(length: number): Uint8Array;
-}
+const LINE_BYTES = 64;
 
-/** Takes the next buffer: of `bytes`, from `given` while attaching. */
-function handOut(next: (bytes: number) => SharedArrayBuffer, buffers: SharedArrayBuffer[]): Arena {
-  return {
-    buffers,
-    int32: (length) => new Int32Array(next(length * 4)),
-    float64: (length) => new Float64Array(next(length * 8)),
-    uint8: (length) => new Uint8Array(next(length)),
-  };
-}
+export class Arena {
+  readonly buffer: SharedArrayBuffer;
+  #used = 0;
 
-export function arena(): Arena {
-  const buffers: SharedArrayBuffer[] = [];
-  return handOut((bytes) => {
-    const buffer = new SharedArrayBuffer(bytes);
-    buffers.push(buffer);
-    return buffer;
-  }, buffers);
-}
-
-export function attach(buffers: SharedArrayBuffer[]): Arena {
-  let at = 0;
-  return handOut((bytes) => {
-    const buffer = buffers[at++];
-    assert(buffer !== undefined && buffer.byteLength === bytes, "attach: the arrays are not those of the arena");
-    return buffer;
-  }, buffers);
-}
-
-export function save(from: Arena): Uint8Array {
-  const saved = new Uint8Array(from.buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0));
-  let at = 0;
-  for (const buffer of from.buffers) {
-    saved.set(new Uint8Array(buffer), at);
-    at += buffer.byteLength;
+  constructor(buffer: SharedArrayBuffer) {
+    this.buffer = buffer;
   }
-  return saved;
-}
 
-export function load(into: Arena, saved: Uint8Array): void {
-  let at = 0;
-  for (const buffer of into.buffers) {
-    assert(at + buffer.byteLength <= saved.length, "load: the saved state is shorter");
-    new Uint8Array(buffer).set(saved.subarray(at, at + buffer.byteLength));
-    at += buffer.byteLength;
+  get usedBytes(): number {
+    return this.#used;
   }
-  assert(at === saved.length, "load: the saved state is longer");
+
+  i32(words: number): Int32Array {
+    return new Int32Array(this.buffer, this.#take(words * 4), words);
+  }
+
+  f64(elements: number): Float64Array {
+    return new Float64Array(this.buffer, this.#take(elements * 8), elements);
+  }
+
+  u8(bytes: number): Uint8Array {
+    return new Uint8Array(this.buffer, this.#take(bytes), bytes);
+  }
+
+  #take(bytes: number): number {
+    const at = this.#used;
+    this.#used = Math.ceil((at + bytes) / LINE_BYTES) * LINE_BYTES;
+    assert(this.#used <= this.buffer.byteLength, "Arena: the machine's memory is too small for its tables");
+    return at;
+  }
 }

@@ -9,7 +9,7 @@
  */
 import { assert } from "./assert.ts";
 
-/** What the table needs to be built: kernel/lib/arena.ts or an eviction policy's memory. */
+/** What the table needs to be built: kernel/lib/growing_arena.ts or an eviction policy's memory. */
 interface Memory {
   int32(length: number): Int32Array;
   float64(length: number): Float64Array;

@@ -3,7 +3,7 @@
  * and the time spent is the policy's. What a policy answers is checked: a slot that is free, or none, is a panic.
  */
 import type { EvictPolicyType } from "../../kernel/abi/evict.ts";
-import { arena } from "../../kernel/lib/arena.ts";
+import { growingArena } from "../../kernel/lib/growing_arena.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 
 export interface Trace {
@@ -20,7 +20,7 @@ export interface ReplayResult {
 }
 
 export function replay(type: EvictPolicyType, trace: Trace, capacity: number, seed: number): ReplayResult {
-  const policy = type.create({ capacity, seed, busy: new Uint8Array(capacity) }, arena());
+  const policy = type.create({ capacity, seed, busy: new Uint8Array(capacity) }, growingArena());
   policy.reset();
   const { requests } = trace;
   const slotOf = new Int32Array(trace.keys).fill(-1);

@@ -5,7 +5,7 @@
 import { expect } from "vitest";
 import type { EvictPolicy, EvictPolicyType } from "../../kernel/abi/evict.ts";
 import { NO_KEY } from "../../kernel/abi/evict.ts";
-import { type Arena, arena, attach } from "../../kernel/lib/arena.ts";
+import { type GrowingArena, growingArena, attach } from "../../kernel/lib/growing_arena.ts";
 
 export type EvictOp =
   | { readonly op: "get"; readonly key: number }
@@ -16,7 +16,7 @@ export type EvictOp =
 
 export class EvictHost {
   readonly capacity: number;
-  readonly memory: Arena;
+  readonly memory: GrowingArena;
   readonly busy: Uint8Array;
   readonly policy: EvictPolicy;
   readonly slotOf = new Map<number, number>();
@@ -28,7 +28,7 @@ export class EvictHost {
     this.capacity = capacity;
     this.busy = new Uint8Array(capacity);
     this.keyOf = Array.from({ length: capacity }, () => undefined);
-    this.memory = from === undefined ? arena() : attach(from.memory.buffers);
+    this.memory = from === undefined ? growingArena() : attach(from.memory.buffers);
     this.policy = type.create({ capacity, seed, busy: this.busy }, this.memory);
     if (from === undefined) {
       this.policy.reset();

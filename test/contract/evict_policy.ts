@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { EvictPolicyType } from "../../kernel/abi/evict.ts";
-import { arena, attach, load, save } from "../../kernel/lib/arena.ts";
+import { growingArena, attach, load, save } from "../../kernel/lib/growing_arena.ts";
 import { EvictHost, type EvictOp } from "./evict_host.ts";
 
 const key = fc.integer({ min: 0, max: 40 });
@@ -80,7 +80,7 @@ export function evictPolicyContract(type: EvictPolicyType, runs = 25): void {
 
     it("asks for the same memory each time", () => {
       const options = { capacity: 33, seed: 1, busy: new Uint8Array(33) };
-      const first = arena();
+      const first = growingArena();
       type.create(options, first);
       expect(() => type.create(options, attach(first.buffers))).not.toThrow();
     });

@@ -1,11 +1,10 @@
 /** A page cache, files on memory stores, and a policy that notes what it is told: what the tests of mm/filemap start from. */
 import type { EvictPolicyType } from "../../kernel/abi/evict.ts";
-import type { EventSink } from "../../kernel/abi/machine.ts";
 import type { Mapping, PageCache, Slot } from "../../kernel/abi/page_cache.ts";
 import { RA_WORDS } from "../../kernel/abi/page_cache.ts";
 import type { Errno, Nanos } from "../../kernel/abi/units.ts";
 import { PAGE_SIZE } from "../../kernel/abi/units.ts";
-import { type Arena, arena } from "../../kernel/lib/arena.ts";
+import { type GrowingArena, growingArena } from "../../kernel/lib/growing_arena.ts";
 import {
   EVICT_POLICIES,
   Filemap,
@@ -47,15 +46,15 @@ export interface Rig {
   readonly fm: Filemap;
   readonly cache: PageCache;
   readonly frames: PageFrames;
-  readonly memory: Arena;
+  readonly memory: GrowingArena;
   readonly clock: { now: number };
 }
 
 export function rig(
   slots: number,
-  options: Partial<FilemapOptions> & { readonly frameCount?: number; readonly trace?: EventSink } = {},
+  options: Partial<FilemapOptions> & { readonly memory?: GrowingArena; readonly frameCount?: number } = {},
 ): Rig {
-  const memory = options.memory ?? arena();
+  const memory = options.memory ?? growingArena();
   const frames = new PageFrames(memory, options.frameCount ?? slots);
   const clock = { now: 0 };
   const now = (): Nanos => clock.now as Nanos;

@@ -6,7 +6,7 @@ import type { Frames } from "../../kernel/abi/frames.ts";
 import { CALL_PAGES_MAX } from "../../kernel/abi/limits.ts";
 import { PAGE_LAST, WAIT_ANY, type Slot } from "../../kernel/abi/page_cache.ts";
 import { PAGE_SIZE } from "../../kernel/abi/units.ts";
-import { attach, load, save } from "../../kernel/lib/arena.ts";
+import { attach, load, save } from "../../kernel/lib/growing_arena.ts";
 import { adopt, fileRead, fileTruncate, fileWrite, MemoryStore, STAT, STEADY } from "../../mm/index.ts";
 import { fileOn, noting, rig, touch } from "./cache_rig.ts";
 

@@ -51,6 +51,8 @@ describe("generated from the commands", () => {
   it("complete suggests commands, options and choices", async () => {
     expect(await complete("fu")).toContain("fuzz");
     expect(await complete("fuzz", "--s")).toContain("--seed");
+    expect(await complete("fuzz", "pr")).toContain("prng");
+    expect(await complete("bench", "")).toContain("startup");
     expect(await complete("version", "--format", "")).toEqual(expect.arrayContaining(["table", "json"]));
   });
 });

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { arena, attach, load, save } from "../../../kernel/lib/arena.ts";
+import { growingArena, attach, load, save } from "../../../kernel/lib/growing_arena.ts";
 import { KeyTable } from "../../../kernel/lib/key_table.ts";
 
 /** Few distinct keys, so that probes run into each other; and large ones beside them. */
@@ -17,7 +17,7 @@ it("KeyTable agrees with a Map under random set, get and delete", () => {
   });
   fc.assert(
     fc.property(operations, (steps) => {
-      const table = new KeyTable(arena(), 64);
+      const table = new KeyTable(growingArena(), 64);
       const model = new Map<number, number>();
       for (const step of steps) {
         if (step.op === "set") {
@@ -36,7 +36,7 @@ it("KeyTable agrees with a Map under random set, get and delete", () => {
 });
 
 it("KeyTable.set() panics beyond its entries, and clear() makes room", () => {
-  const table = new KeyTable(arena(), 3);
+  const table = new KeyTable(growingArena(), 3);
   for (let k = 0; k < 3; k++) table.set(k, k);
   expect(() => table.set(3, 3)).toThrow(/more keys/);
   table.set(1, 9);
@@ -46,7 +46,7 @@ it("KeyTable.set() panics beyond its entries, and clear() makes room", () => {
 });
 
 it("arena: save and load restore, attach shares, other lengths panic", () => {
-  const first = arena();
+  const first = growingArena();
   const numbers = first.int32(3);
   const bytes = first.uint8(5);
   numbers.set([1, 2, 3]);
