@@ -1,0 +1,48 @@
+/**
+ * One QEMU process: started, watched, ended. Its standard error is kept for the message if it ends on its own.
+ *
+ * - startQemu(args)      the process runs; a QEMU that refuses its arguments shows as `ended`
+ * - qemu.ended           resolves once, with one line that says how it ended
+ * - qemu.kill()          SIGKILL, at once and for good; also done when this process ends
+ */
+import { spawn } from "node:child_process";
+import { atEnd } from "./open_things.ts";
+import { needTool } from "./packages.ts";
+
+const STDERR_BYTES_MAX = 4096;
+
+/** The QEMU of the user's choice, or the one on PATH. */
+export const qemuPath = (): string => process.env["ORRERY_QEMU"] ?? needTool("qemu-system-x86_64", "start QEMU");
+
+export interface Qemu {
+  readonly pid: number;
+  readonly ended: Promise<string>;
+  isRunning(): boolean;
+  kill(): void;
+}
+
+export function startQemu(args: readonly string[]): Qemu {
+  const child = spawn(qemuPath(), args, { stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.setEncoding("utf8");
+  child.stderr.on("data", (text: string) => {
+    said = (said + text).slice(-STDERR_BYTES_MAX);
+  });
+  let running = true;
+  const done = atEnd(() => child.kill("SIGKILL"));
+  const ended = new Promise<string>((resolve) => {
+    const end = (how: string): void => {
+      if (!running) return;
+      running = false;
+      done();
+      const why = said.trim().replaceAll(/\s*\n\s*/g, "; ");
+      resolve(why === "" ? how : `${how}: ${why}`);
+    };
+    child.on("error", (error) => end(`QEMU could not be started (${error.message})`));
+    // "close" comes after standard error was read to its end.
+    child.on("close", (code, signal) =>
+      end(signal === null ? `QEMU ended with code ${code}` : `QEMU ended by ${signal}`),
+    );
+  });
+  return { pid: child.pid ?? 0, ended, isRunning: () => running, kill: done };
+}
