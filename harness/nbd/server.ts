@@ -7,8 +7,8 @@
  * A client can be slow, silent or hostile and only harms itself: what it may have in flight is bounded (requests and
  * bytes), and while its answers pile up unread nothing more is read from it.
  */
-import { rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { existsSync, rmSync, statSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { BlockOp, REQ_FUA, SECTOR_SIZE } from "../../kernel/abi/block.ts";
 import type { BlockDevice, BlockRequest } from "../../kernel/abi/block.ts";
@@ -167,7 +167,19 @@ function regulate(client: Client): void {
   else if (!full && client.socket.isPaused()) client.socket.resume();
 }
 
-export function serveNbd(disk: BlockDevice, where: NbdAddress): Promise<NbdServer> {
+/** A socket that nobody listens at any more, left by a process that was killed, is in the way. */
+async function removeStale(path: string): Promise<void> {
+  if (!existsSync(path) || !statSync(path).isSocket()) return;
+  const inUse = await new Promise<boolean>((resolve) => {
+    const probe = connect(path, () => resolve(true));
+    probe.once("error", () => resolve(false));
+    probe.once("connect", () => probe.destroy());
+  });
+  if (!inUse) rmSync(path);
+}
+
+export async function serveNbd(disk: BlockDevice, where: NbdAddress): Promise<NbdServer> {
+  if (where.path !== undefined) await removeStale(where.path);
   const pump = new Pump(disk);
   const exported = exportOf(disk);
   const sockets = new Set<Socket>();

@@ -19,6 +19,7 @@ export const TOOLS = {
   debugfs: "e2fsprogs",
   "apt-get": "apt",
   "dpkg-deb": "dpkg",
+  xz: "xz-utils",
 } as const;
 export type Tool = keyof typeof TOOLS;
 
