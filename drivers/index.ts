@@ -17,3 +17,6 @@ export { VirtioBlkDevice } from "./sim/virtio_blk.ts";
 export { VirtioMmioWindow } from "./sim/virtio_mmio.ts";
 export { attachVirtioPci } from "./sim/virtio_pci.ts";
 export type { VirtioBlkDeviceOptions } from "./sim/virtio_blk.ts";
+export { Nvme, probeNvme } from "./nvme/nvme.ts";
+export type { NvmeOptions } from "./nvme/nvme.ts";
+export { NvmeDevice, attachNvme } from "./sim/nvme.ts";

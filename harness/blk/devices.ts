@@ -48,4 +48,9 @@ export const DEVICES: readonly DeviceOpener[] = [
     help: "our virtio-blk device over PCI with MSI-X",
     open: async (options) => (await simulated()).openSimVirtio(options, "pci"),
   },
+  {
+    name: "sim-nvme",
+    help: "our NVMe controller",
+    open: async (options) => (await simulated()).openSimNvme(options),
+  },
 ];

@@ -2,14 +2,17 @@
 import { SECTOR_SIZE } from "../../kernel/abi/block.ts";
 import type { Errno, PhysAddr } from "../../kernel/abi/units.ts";
 import {
+  NvmeDevice,
   SimBus,
   SimDisk,
   SimRam,
   VirtioBlkDevice,
   VirtioMmioWindow,
+  attachNvme,
   attachVirtioPci,
   mmioTransport,
   pciTransport,
+  probeNvme,
   probeVirtioBlk,
 } from "../../drivers/index.ts";
 import type { VirtioBlkDeviceOptions } from "../../drivers/index.ts";
@@ -65,6 +68,24 @@ function attachPci(bus: SimBus, device: VirtioBlkDevice): VirtioTransport | Errn
 export function openSimVirtio(options: OpenOptions, kind: "mmio" | "pci"): OpenedDevice {
   const { ram, disk, transport } = simVirtio(kind, options.sectors, {}, options.unmapped);
   const driver = probeVirtioBlk(ram, transport, options.driver);
+  if (typeof driver === "number") throw new UserError(`The driver does not start with these options: error ${driver}`);
+  return {
+    device: driver,
+    readMedium: (sector, into) =>
+      into.set(disk.image.subarray(sector * SECTOR_SIZE, sector * SECTOR_SIZE + into.length)),
+    close: () => driver.close(),
+  };
+}
+
+export function openSimNvme(options: OpenOptions): OpenedDevice {
+  const bus = new SimBus();
+  const ram = new SimRam(RAM_BYTES, { mapped: !options.unmapped });
+  const disk = new SimDisk({ sectors: options.sectors, atomicBytes: ATOMIC_BYTES });
+  const line = bus.line();
+  const device = new NvmeDevice({ dma: ram, bytes: ram.bytes }, disk, line);
+  attachNvme(bus, SIM_BDF, device);
+  bus.addStep(device);
+  const driver = probeNvme(ram, bus, SIM_BDF, barWindow(), line, options.driver);
   if (typeof driver === "number") throw new UserError(`The driver does not start with these options: error ${driver}`);
   return {
     device: driver,
