@@ -14,6 +14,8 @@ export const EEXIST = -17 as Errno;
 export const EINVAL = -22 as Errno;
 export const ENOSPC = -28 as Errno;
 export const ENOSYS = -38 as Errno;
+export const EOPNOTSUPP = -95 as Errno;
+export const ETIMEDOUT = -110 as Errno;
 
 /** A function that can fail as expected returns `T | Errno`; this narrows it. */
 export const isErr = (value: number): value is Errno => value < 0;

@@ -1,0 +1,56 @@
+/**
+ * Block devices that commands can name: `--device NAME` -> how to open it. Whatever is opened is driven by the drivers of
+ * the house through a BlockDevice, and can show the medium behind the device, so that the bytes are compared at the end.
+ *
+ * A device that lives in another program (QEMU) blocks its thread: it has `run`, which carries out a whole job in a
+ * worker under a supervisor, and its `open` is called there.
+ */
+import type { BlockDevice } from "../../kernel/abi/block.ts";
+import type { VerifyJob, VerifyReport } from "./verify.ts";
+
+export interface OpenOptions {
+  readonly sectors: number;
+  /** Queues, ring format and so on: whatever the driver has options for. */
+  readonly driver: Readonly<Record<string, number | boolean>>;
+  /** DMA memory that cannot be mapped (our bus only): the drivers' other path. */
+  readonly unmapped: boolean;
+}
+
+export interface OpenedDevice {
+  readonly device: BlockDevice & {
+    readonly broken: string | undefined;
+    wait(timeoutNs: number): boolean;
+  };
+  /** Copies the medium's bytes from a sector on, past the driver. */
+  readMedium(sector: number, into: Uint8Array): void;
+  close(): void;
+}
+
+export interface DeviceOpener {
+  readonly name: string;
+  readonly help: string;
+  open(options: OpenOptions): OpenedDevice | Promise<OpenedDevice>;
+  /** Carries out the whole job elsewhere; missing: in this thread. */
+  run?(job: VerifyJob): Promise<VerifyReport>;
+}
+
+const simulated = async (): Promise<typeof import("./sim_devices.ts")> => import("./sim_devices.ts");
+
+/** Modules load when a device is opened. */
+export const DEVICES: readonly DeviceOpener[] = [
+  {
+    name: "sim-mmio",
+    help: "our virtio-blk device over virtio-mmio",
+    open: async (options) => (await simulated()).openSimVirtio(options, "mmio"),
+  },
+  {
+    name: "sim-pci",
+    help: "our virtio-blk device over PCI with MSI-X",
+    open: async (options) => (await simulated()).openSimVirtio(options, "pci"),
+  },
+  {
+    name: "sim-nvme",
+    help: "our NVMe controller",
+    open: async (options) => (await simulated()).openSimNvme(options),
+  },
+];
