@@ -40,6 +40,8 @@ export class QemuDma implements Dma {
   readonly #bytes = Buffer.alloc(8);
   readonly #seen = new Map<number, number>();
   #polls = 0;
+  /** Above this the file is as QEMU made it: zeroes, and not yet in memory. */
+  #usedTo = HEAP_START;
 
   /** `ramFile` backs the guest's RAM with share=on. QEMU creates it: open it after the first answer. */
   constructor(qtest: Qtest, ramFile: string, ramBytes: number) {
@@ -56,7 +58,9 @@ export class QemuDma implements Dma {
       const after = { start: start + bytes, end: range.end };
       this.#free.splice(index, 1, { start: range.start, end: start }, after);
       this.#sizes.set(start, bytes);
-      writeSync(this.#file, Buffer.alloc(bytes), 0, bytes, start);
+      const used = Math.min(bytes, Math.max(0, this.#usedTo - start));
+      if (used > 0) writeSync(this.#file, Buffer.alloc(used), 0, used, start);
+      this.#usedTo = Math.max(this.#usedTo, start + bytes);
       return start as PhysAddr;
     }
     return panic("QemuDma.alloc: guest RAM is full, bytes wanted", bytes);
@@ -170,7 +174,7 @@ function waitUntil(raised: () => boolean, timeoutNs: number): boolean {
 
 /** Line `gsi` as the I/O APIC gets it. Intercepting is for good: the guest's own CPU no longer sees any line. */
 export function interceptedIrq(qtest: Qtest, gsi: number): IrqLine {
-  qtest.ask("irq_intercept_in /machine/ioapic");
+  qtest.ask("irq_intercept_in ioapic");
   return {
     wait: (timeoutNs) =>
       waitUntil(() => {
@@ -185,6 +189,7 @@ export function mailboxIrq(qtest: Qtest, dma: QemuDma, mailbox: PhysAddr, data: 
   const word = Buffer.alloc(4);
   const empty = Buffer.alloc(4);
   return {
+    message: { addr: mailbox, data },
     wait: (timeoutNs) =>
       waitUntil(() => {
         qtest.settle();

@@ -5,13 +5,17 @@
  * - QEMU_DEVICES    name -> machine type, device options, where the driver finds it
  * - qemuArgs(...)   the whole command line
  */
-export const RAM_BYTES = 64 << 20;
+/** What is never touched takes no memory. */
+export const RAM_BYTES = 512 << 20;
 /** First virtio-mmio transport of machine microvm; transport i is at +512 i and on line VIRTIO_MMIO_GSI + i. */
 const VIRTIO_MMIO_BASE = 0xfeb0_0000;
-/** With `ioapic2=off`; a second I/O APIC could not be intercepted. */
+/** With `acpi=off,ioapic2=off`: with ACPI it is 16, and a second I/O APIC could not be intercepted. */
 const VIRTIO_MMIO_GSI = 5;
-/** Slot 5 of bus 0. */
+/** Slot 5 of bus 0. Its INTA is PIRQA of the PIIX3, slot 1, which firmware would route: here to line 10. */
 const PCI_BDF = 5 << 3;
+const PIIX3_BDF = 1 << 3;
+const PIRQA_ROUTE = 0x60;
+const PCI_GSI = 10;
 
 export type QemuDeviceName = "qemu-mmio" | "qemu-pci" | "qemu-nvme";
 
@@ -28,8 +32,11 @@ interface QemuDevice {
   readonly machine: string;
   readonly options: (options: QemuDeviceOptions) => readonly string[];
   readonly mmioBase: number;
+  /** Input of the I/O APIC that the device's wire is. */
   readonly gsi: number;
   readonly bdf: number;
+  /** Configuration writes that stand in for firmware: bdf, offset, byte. */
+  readonly routing: readonly (readonly [bdf: number, offset: number, value: number])[];
 }
 
 const onOff = (on: boolean): string => (on ? "on" : "off");
@@ -39,7 +46,7 @@ const virtio = (o: QemuDeviceOptions): string =>
 export const QEMU_DEVICES: Readonly<Record<QemuDeviceName, QemuDevice>> = {
   "qemu-mmio": {
     help: "QEMU's virtio-blk on virtio-mmio (machine microvm)",
-    machine: "microvm,ioapic2=off,isa-serial=off",
+    machine: "microvm,acpi=off,ioapic2=off,isa-serial=off",
     options: (o) =>
       [
         ["-global", "virtio-mmio.force-legacy=false"],
@@ -48,22 +55,25 @@ export const QEMU_DEVICES: Readonly<Record<QemuDeviceName, QemuDevice>> = {
     mmioBase: VIRTIO_MMIO_BASE,
     gsi: VIRTIO_MMIO_GSI,
     bdf: 0,
+    routing: [],
   },
   "qemu-pci": {
     help: "QEMU's virtio-blk on PCI (machine pc)",
     machine: "pc",
     options: (o) => ["-device", `virtio-blk-pci-non-transitional,addr=05.0,${virtio(o)}`],
     mmioBase: 0,
-    gsi: 0,
+    gsi: PCI_GSI,
     bdf: PCI_BDF,
+    routing: [[PIIX3_BDF, PIRQA_ROUTE, PCI_GSI]],
   },
   "qemu-nvme": {
     help: "QEMU's NVMe controller (machine pc)",
     machine: "pc",
     options: () => ["-device", "nvme,drive=d0,serial=orrery,addr=05.0"],
     mmioBase: 0,
-    gsi: 0,
+    gsi: PCI_GSI,
     bdf: PCI_BDF,
+    routing: [[PIIX3_BDF, PIRQA_ROUTE, PCI_GSI]],
   },
 };
 

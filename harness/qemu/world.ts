@@ -5,13 +5,12 @@
 import type { Dma, IrqLine, MmioBus, PciHost } from "../../kernel/abi/bus.ts";
 import type { PhysAddr } from "../../kernel/abi/units.ts";
 import { QemuDma, QemuMmio, QemuPci, interceptedIrq, mailboxIrq } from "./bus.ts";
-import { assignBars, enableMsix } from "./firmware.ts";
 import { QEMU_DEVICES, RAM_BYTES } from "./machines.ts";
 import type { QemuDeviceName } from "./machines.ts";
 import { Qtest } from "./qtest.ts";
 
-/** Where PCI memory starts on machine pc, above RAM and below the I/O APIC. */
-const PCI_MEMORY = 0xc000_0000;
+/** PCI memory on machine pc: above RAM, below the I/O APIC. */
+const PCI_MEMORY = { next: 0xc000_0000, end: 0xfe00_0000 };
 /** Data of vector i's message; unlike anything a wiped mailbox holds. */
 const MSI_DATA = 0x1234_0000;
 const MAILBOX_BYTES = 8;
@@ -20,14 +19,18 @@ export interface QemuWorld {
   readonly name: QemuDeviceName;
   readonly dma: Dma;
   readonly mmio: MmioBus;
-  /** Machine pc only; the device's memory is assigned and on. */
+  /** Machine pc only. */
   readonly pci: PciHost;
   readonly bdf: number;
+  /** Addresses that BARs may take. */
+  readonly pciMemory: { next: number; readonly end: number };
   readonly mmioBase: PhysAddr;
   /** The raw image behind the device. */
   readonly image: string;
-  /** Interrupts as the machine has them: the one line of virtio-mmio, or as many MSI-X vectors as asked. */
-  irqs(count: number): readonly IrqLine[];
+  /** The device's wire, as the I/O APIC gets it. */
+  wire(): IrqLine;
+  /** Lines for MSI-X vectors. */
+  messages(count: number): readonly IrqLine[];
   /** Commands sent to QEMU so far. */
   commandsSent(): number;
 }
@@ -47,7 +50,7 @@ export function openWorld(
   qtest.ask("readb 0x0");
   const dma = new QemuDma(qtest, `${folder}/ram`, RAM_BYTES);
   const pci = new QemuPci(qtest);
-  if (device.bdf !== 0) assignBars(pci, device.bdf, PCI_MEMORY);
+  for (const [bdf, offset, value] of device.routing) pci.configWrite(bdf, offset, 1, value);
   return {
     name,
     dma,
@@ -56,15 +59,13 @@ export function openWorld(
     bdf: device.bdf,
     mmioBase: device.mmioBase as PhysAddr,
     image,
-    irqs: (count) => {
-      if (device.bdf === 0) return [interceptedIrq(qtest, device.gsi)];
+    pciMemory: { ...PCI_MEMORY },
+    wire: () => interceptedIrq(qtest, device.gsi),
+    messages: (count) => {
       const mailboxes = dma.alloc(count * MAILBOX_BYTES, MAILBOX_BYTES);
-      const messages = Array.from({ length: count }, (_, vector) => ({
-        addr: (mailboxes + vector * MAILBOX_BYTES) as PhysAddr,
-        data: MSI_DATA + vector,
-      }));
-      enableMsix(pci, device.bdf, messages);
-      return messages.map((message) => mailboxIrq(qtest, dma, message.addr, message.data));
+      return Array.from({ length: count }, (_, vector) =>
+        mailboxIrq(qtest, dma, (mailboxes + vector * MAILBOX_BYTES) as PhysAddr, MSI_DATA + vector),
+      );
     },
     commandsSent: () => qtest.commandsSent,
     close: () => {

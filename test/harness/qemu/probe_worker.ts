@@ -9,7 +9,7 @@ const addr = (value: number): PhysAddr => value as PhysAddr;
 const JOBS: Readonly<Record<string, (world: QemuWorld) => unknown>> = {
   /** The four read-only words at the start of a virtio-mmio transport (VirtIO 1.2 section 4.2.2). */
   magic: ({ mmio, mmioBase }) => [0, 4, 8, 12].map((offset) => mmio.read(4, addr(mmioBase + offset))),
-  vendor: ({ pci, bdf }) => [pci.configRead(bdf, 0, 2), pci.configRead(bdf, 2, 2), pci.configRead(bdf, 4, 2) & 6],
+  vendor: ({ pci, bdf }) => [pci.configRead(bdf, 0, 2), pci.configRead(bdf, 2, 2), pci.configRead(bdf, 0, 4)],
   memory: ({ dma, mmio }) => {
     const a = dma.alloc(4096, 4096);
     const b = dma.alloc(100, 64);
@@ -47,7 +47,7 @@ const JOBS: Readonly<Record<string, (world: QemuWorld) => unknown>> = {
     for (;;) mmio.read(4, addr(0));
   },
   refused: ({ mmio }) => mmio.read(3 as 4, addr(0)),
-  silentIrq: (world) => world.irqs(1)[0]!.wait(30e6),
+  silentIrq: (world) => [world.wire().wait(30e6), world.messages(2)[1]!.wait(30e6)],
 };
 
 export function run(world: QemuWorld, args: unknown): unknown {
