@@ -6,6 +6,9 @@
  * worker under a supervisor, and its `open` is called there.
  */
 import type { BlockDevice } from "../../kernel/abi/block.ts";
+import { panic } from "../../kernel/lib/assert.ts";
+import { QEMU_DEVICES } from "../qemu/machines.ts";
+import type { QemuDeviceName } from "../qemu/machines.ts";
 import type { VerifyJob, VerifyReport } from "./verify.ts";
 
 export interface OpenOptions {
@@ -31,10 +34,18 @@ export interface DeviceOpener {
   readonly help: string;
   open(options: OpenOptions): OpenedDevice | Promise<OpenedDevice>;
   /** Carries out the whole job elsewhere; missing: in this thread. */
-  run?(job: VerifyJob): Promise<VerifyReport>;
+  run?(job: VerifyJob, progress: (done: number) => void): Promise<VerifyReport>;
 }
 
 const simulated = async (): Promise<typeof import("./sim_devices.ts")> => import("./sim_devices.ts");
+
+/** QEMU's devices are opened in the worker, by qemu_device.ts; here whole jobs are sent there. */
+const onQemu = (name: QemuDeviceName): DeviceOpener => ({
+  name,
+  help: QEMU_DEVICES[name].help,
+  open: () => panic("a QEMU device is opened in its worker", name),
+  run: async (job, progress) => (await import("./qemu_device.ts")).verifyOnQemu(name, job, progress),
+});
 
 /** Modules load when a device is opened. */
 export const DEVICES: readonly DeviceOpener[] = [
@@ -53,4 +64,7 @@ export const DEVICES: readonly DeviceOpener[] = [
     help: "our NVMe controller",
     open: async (options) => (await simulated()).openSimNvme(options),
   },
+  onQemu("qemu-mmio"),
+  onQemu("qemu-pci"),
+  onQemu("qemu-nvme"),
 ];

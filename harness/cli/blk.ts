@@ -43,6 +43,7 @@ interface VerifyOptions {
   eventIdx: boolean;
   inOrder: boolean;
   unmapped: boolean;
+  qemuTimeout: string;
   format: string;
 }
 
@@ -61,6 +62,7 @@ function verifyJob(options: VerifyOptions): VerifyJob {
       inOrder: options.inOrder,
     },
     unmapped: options.unmapped,
+    qemuTimeoutMs: 1000 * wholeNumber("--qemu-timeout", options.qemuTimeout, 1, 3600),
   };
 }
 
@@ -73,7 +75,7 @@ async function runVerify(job: VerifyJob): Promise<VerifyReport> {
     DEVICES.map((one) => one.name),
   );
   const opener = DEVICES.find((one) => one.name === name)!;
-  if (opener.run !== undefined) return opener.run(job);
+  if (opener.run !== undefined) return opener.run(job, progressTo(job.ops, "verified"));
   const { verify } = await import("../blk/verify.ts");
   const opened = await opener.open(job);
   try {
@@ -112,6 +114,7 @@ export function register(program: Command): void {
     .option("--no-event-idx", "without the event index")
     .option("--in-order", "in-order use, where the device offers it", false)
     .option("--unmapped", "DMA memory that cannot be mapped (simulated devices)", false)
+    .option("--qemu-timeout <s>", "seconds that a QEMU may be silent", "10")
     .option("--format <format>", "text or json", "text")
     .action(async (options: VerifyOptions) => {
       const format = chosen("--format", options.format, ["text", "json"]);
