@@ -3,12 +3,8 @@
  * bytes flipped, cut anywhere. Whatever comes: nothing throws, nothing outside the disk is touched, what is kept stays
  * within the largest request, and nothing is said after closing.
  */
-import { BytesDisk } from "../harness/disk/bytes.ts";
-import { exportOf } from "../harness/nbd/server.ts";
-import { Session } from "../harness/nbd/session.ts";
-import type { Export, NbdRequest } from "../harness/nbd/session.ts";
-import { Cmd, IHAVEOPT, Opt, REQUEST_MAGIC } from "../harness/nbd/wire.ts";
-import { SparseDisk } from "../harness/disk/sparse.ts";
+import { NBD, NbdSession, SparseDisk, nbdExport } from "../harness/index.ts";
+import type { NbdExport, NbdRequest } from "../harness/index.ts";
 import { next32, nextBelow, prng } from "../kernel/lib/prng.ts";
 import type { FuzzFailure, FuzzResult, FuzzTarget } from "./target.ts";
 
@@ -21,17 +17,17 @@ const pick = <T>(state: Int32Array, from: readonly T[]): T => from[nextBelow(sta
 function option(state: Int32Array): Buffer<ArrayBuffer> {
   const data = Buffer.alloc(pick(state, [0, 0, 6, 8, 40, 4096, 6000]), pick(state, [0, 0, 1, 255]));
   const head = Buffer.alloc(16);
-  head.writeBigUInt64BE(IHAVEOPT, 0);
-  head.writeUInt32BE(pick(state, [...Object.values(Opt), 5, 9, 10, 99]), 8);
+  head.writeBigUInt64BE(NBD.IHAVEOPT, 0);
+  head.writeUInt32BE(pick(state, [...Object.values(NBD.Opt), 5, 9, 10, 99]), 8);
   head.writeUInt32BE(nextBelow(state, 20) === 0 ? next32(state) : data.length, 12);
   return Buffer.concat([head, data]);
 }
 
 function request(state: Int32Array): Buffer<ArrayBuffer> {
-  const type = pick(state, [...Object.values(Cmd).filter((each) => each !== Cmd.Disc), 5, 7, 200]);
+  const type = pick(state, [...Object.values(NBD.Cmd).filter((each) => each !== NBD.Cmd.Disc), 5, 7, 200]);
   const length = pick(state, [0, 100, 512, 512, 1024, 4096, DISK_BYTES, DISK_BYTES + 512, 33 << 20, 2 ** 32 - 512]);
   const head = Buffer.alloc(28);
-  head.writeUInt32BE(REQUEST_MAGIC, 0);
+  head.writeUInt32BE(NBD.REQUEST_MAGIC, 0);
   head.writeUInt16BE(pick(state, [0, 0, 0, 1, 2, 4, 0xffff]), 4);
   head.writeUInt16BE(type, 6);
   head.writeUInt32BE(next32(state), 8);
@@ -39,7 +35,7 @@ function request(state: Int32Array): Buffer<ArrayBuffer> {
   head.writeUInt32BE(nextBelow(state, 8) === 0 ? next32(state) : 0, 16);
   head.writeUInt32BE(pick(state, [0, 512, 4096, 100, DISK_BYTES - 512, DISK_BYTES, 2 ** 32 - 512]), 20);
   head.writeUInt32BE(length, 24);
-  return type === Cmd.Write ? Buffer.concat([head, Buffer.alloc(Math.min(length, 8192), 0x25)]) : head;
+  return type === NBD.Cmd.Write ? Buffer.concat([head, Buffer.alloc(Math.min(length, 8192), 0x25)]) : head;
 }
 
 /** Mostly past the handshake, since most code is behind it. */
@@ -47,8 +43,8 @@ function dialogue(state: Int32Array): Buffer {
   const words = [Buffer.from([0, 0, 0, nextBelow(state, 30) === 0 ? next32(state) & 0xff : nextBelow(state, 4)])];
   for (let n = nextBelow(state, 3); n > 0; n--) words.push(option(state));
   const go = Buffer.alloc(22);
-  go.writeBigUInt64BE(IHAVEOPT, 0);
-  go.writeUInt32BE(Opt.Go, 8);
+  go.writeBigUInt64BE(NBD.IHAVEOPT, 0);
+  go.writeUInt32BE(NBD.Opt.Go, 8);
   go.writeUInt32BE(6, 12);
   if (nextBelow(state, 10) !== 0) words.push(go);
   for (let n = nextBelow(state, WORDS_MAX); n > 0; n--) words.push(request(state));
@@ -59,22 +55,22 @@ function dialogue(state: Int32Array): Buffer {
 }
 
 /** What a request that reached the disk does wrong, or undefined. */
-function breach(asked: NbdRequest, disk: BytesDisk): string | undefined {
-  if (asked.type === Cmd.Flush) return undefined;
+function breach(asked: NbdRequest, disk: SparseDisk): string | undefined {
+  if (asked.type === NBD.Cmd.Flush) return undefined;
   const end = asked.offset + asked.length;
   if (!(asked.offset >= 0 && asked.length > 0 && end <= DISK_BYTES))
     return `a request for ${asked.offset}+${asked.length} reached a disk of ${DISK_BYTES}`;
-  if (asked.type === Cmd.Write && asked.data?.length !== asked.length) return "a write came without its data";
+  if (asked.type === NBD.Cmd.Write && asked.data?.length !== asked.length) return "a write came without its data";
   return disk.limits.sectors * 512 === DISK_BYTES ? undefined : "the disk changed its size";
 }
 
-function runCase(seed: number, exported: Export, disk: SparseDisk): string | undefined {
+function runCase(seed: number, exported: NbdExport, disk: SparseDisk): string | undefined {
   const state = prng(seed);
   const bytes = dialogue(state);
   let failure: string | undefined;
   let closed = false;
   let saidBytes = 0;
-  const session: Session = new Session(exported, {
+  const session: NbdSession = new NbdSession(exported, {
     send: (said) => {
       saidBytes += said.length;
       if (closed) failure ??= "it spoke after it had closed";
@@ -99,17 +95,17 @@ function runCase(seed: number, exported: Export, disk: SparseDisk): string | und
   return failure;
 }
 
-function serve(session: Session, asked: NbdRequest, disk: SparseDisk): void {
-  const data = asked.type === Cmd.Read ? Buffer.alloc(asked.length) : undefined;
+function serve(session: NbdSession, asked: NbdRequest, disk: SparseDisk): void {
+  const data = asked.type === NBD.Cmd.Read ? Buffer.alloc(asked.length) : undefined;
   if (data !== undefined) disk.readAt(asked.offset, data);
-  else if (asked.type === Cmd.Write) disk.writeAt(asked.offset, asked.data!);
-  else if (asked.type !== Cmd.Flush) disk.zeroAt(asked.offset, asked.length);
+  else if (asked.type === NBD.Cmd.Write) disk.writeAt(asked.offset, asked.data!);
+  else if (asked.type !== NBD.Cmd.Flush) disk.zeroAt(asked.offset, asked.length);
   session.reply(asked, 0, data);
 }
 
 function campaign(seed: number, runs: number, exportedBytes: number, progress: (done: number) => void): FuzzResult {
   const disk = new SparseDisk(DISK_BYTES);
-  const exported = { ...exportOf(disk), bytes: exportedBytes };
+  const exported = { ...nbdExport(disk), bytes: exportedBytes };
   for (let done = 0; done < runs; done++) {
     if (done % PROGRESS_EVERY === 0) progress(done);
     const failure = attempt(seed + done, exported, disk);
@@ -118,7 +114,7 @@ function campaign(seed: number, runs: number, exportedBytes: number, progress: (
   return { runs };
 }
 
-function attempt(seed: number, exported: Export, disk: SparseDisk): FuzzFailure | undefined {
+function attempt(seed: number, exported: NbdExport, disk: SparseDisk): FuzzFailure | undefined {
   try {
     const message = runCase(seed, exported, disk);
     return message === undefined ? undefined : { seed, message };

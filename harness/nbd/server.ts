@@ -1,7 +1,7 @@
 /**
- * An NBD server: any BlockDevice, served over a unix socket or loopback to as many clients as come (32 at once).
+ * An NBD server. It serves any BlockDevice over a unix socket or loopback to as many clients as come (32 at once).
  *
- * - serveNbd(disk, where)     listens; `where` is { path } or { port } (0: any free port, on 127.0.0.1)
+ * - serveNbd(disk, where)     listens; `where` is { path } or { port } (0 is any free port, on 127.0.0.1)
  * - server.close()            ends all connections and stops listening
  *
  * A client can be slow, silent or hostile and only harms itself: what it may have in flight is bounded (requests and

@@ -172,7 +172,9 @@ export async function durability(options: DurabilityOptions): Promise<Durability
     const recording = await recordGuest(options, folder.path);
     const { files, images, seed } = options;
     const total = files + 2 * images;
-    const honest = judge(recording, { kind: "honest" }, options, folder.path, (n) => options.progress(files + n, total));
+    const honest = judge(recording, { kind: "honest" }, options, folder.path, (n) =>
+      options.progress(files + n, total),
+    );
     const lying = judge(recording, { kind: "lying", cacheWrites: CACHE_WRITES }, options, folder.path, (n) =>
       options.progress(files + images + n, total),
     );

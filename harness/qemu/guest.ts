@@ -36,6 +36,8 @@ export interface GuestOptions {
   readonly accel?: Accel;
   /** How long the guest may take to boot. */
   readonly bootMs?: number;
+  /** Ends the guest at once, also while it boots. */
+  readonly stop?: AbortSignal;
 }
 
 /** With the choice of what runs it made. */
@@ -119,6 +121,12 @@ export class Guest {
 
 /** Connects to a QEMU that was started with guestArgs; on failure nothing of it stays. */
 export async function attach(qemu: Qemu, folder: RunFolder, options: SettledOptions): Promise<Guest> {
+  const { stop } = options;
+  if (stop !== undefined) {
+    stop.addEventListener("abort", qemu.kill);
+    void qemu.ended.finally(() => stop.removeEventListener("abort", qemu.kill));
+    if (stop.aborted) qemu.kill();
+  }
   try {
     const qmp = await connectQmp(join(folder.path, "qmp"), qemu.ended);
     const commands = await connectUnix(join(folder.path, "commands"), qemu.ended);

@@ -3,8 +3,7 @@
  * repository, never committed.
  *
  * - guestFiles()       kernel and modules; fetches and unpacks them the first time (27 MB, some seconds)
- * - haveGuestFiles()   whether that would need the network
- * - cacheFolder()      ${XDG_CACHE_HOME:-~/.cache}/orrery
+ *                      to ${XDG_CACHE_HOME:-~/.cache}/orrery/guest
  *
  * The compressed image in the package is unpacked to the ELF kernel in it: under software emulation, decompressing at
  * each boot costs more than the boot itself.
@@ -45,10 +44,8 @@ export interface GuestFiles {
   readonly release: string;
 }
 
-export const cacheFolder = (): string => join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "orrery");
+const cacheFolder = (): string => join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "orrery");
 const guestFolder = (): string => join(cacheFolder(), "guest");
-
-export const haveGuestFiles = (): boolean => unpackedReleases().length > 0;
 
 export function guestFiles(): GuestFiles {
   const release = unpackedReleases().at(-1) ?? unpack(fetchPackage());

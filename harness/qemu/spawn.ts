@@ -6,19 +6,26 @@
  * - qemu.kill()          SIGKILL, at once and for good; also done when this process ends
  */
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { EXIT, UserError } from "../cli/exit.ts";
 import { atEnd } from "./open_things.ts";
 import { needTool } from "./packages.ts";
 
 const STDERR_BYTES_MAX = 4096;
 
 /** The QEMU of the user's choice, or the one on PATH. */
-export const qemuPath = (): string => process.env["ORRERY_QEMU"] ?? needTool("qemu-system-x86_64", "start QEMU");
+export function qemuPath(): string {
+  const chosen = process.env["ORRERY_QEMU"];
+  if (chosen === undefined) return needTool("qemu-system-x86_64", "start QEMU");
+  if (existsSync(chosen)) return chosen;
+  throw new UserError(`cannot start QEMU: ORRERY_QEMU names "${chosen}", which is not there; unset it`, EXIT.tool);
+}
 
 export interface Qemu {
   readonly pid: number;
   readonly ended: Promise<string>;
   isRunning(): boolean;
-  kill(): void;
+  readonly kill: () => void;
 }
 
 export function startQemu(args: readonly string[]): Qemu {

@@ -1,10 +1,19 @@
 /** Whether the QEMU tests can run here; each says so in its name when it is skipped. */
-import { haveGuestFiles } from "../../../harness/qemu/kernel_package.ts";
+import { guestFiles } from "../../../harness/qemu/kernel_package.ts";
 import { findTool } from "../../../harness/qemu/packages.ts";
 
 export const qemu = findTool("qemu-system-x86_64") !== undefined;
 
-/** Tests fetch nothing: `orrery guest run` has fetched the guest's kernel, or they are skipped. */
-export const guest = qemu && findTool("busybox") !== undefined && haveGuestFiles();
+/** The guest's kernel is fetched once, by the first test or command that needs it; without a network there is none. */
+function haveGuest(): boolean {
+  if (!qemu || findTool("busybox") === undefined) return false;
+  try {
+    guestFiles();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
-export const ext4Tools = findTool("mkfs.ext4") !== undefined && findTool("e2fsck") !== undefined;
+export const guest = haveGuest();
+export const ext4Tools = ["mkfs.ext4", "e2fsck", "debugfs"].every((name) => findTool(name) !== undefined);
