@@ -6,6 +6,7 @@
  * worker under a supervisor, and its `open` is called there.
  */
 import type { BlockDevice } from "../../kernel/abi/block.ts";
+import type { HostileDriverReport } from "./hostile_driver.ts";
 import type { VerifyJob, VerifyReport } from "./verify.ts";
 
 export interface OpenOptions {
@@ -54,3 +55,12 @@ export const DEVICES: readonly DeviceOpener[] = [
     open: async (options) => (await simulated()).openSimNvme(options),
   },
 ];
+
+/** Other people's devices that answer the same hostile drivers as ours, for comparison. */
+export interface HostileOracle {
+  readonly name: string;
+  readonly help: string;
+  run(cases: number, seed: number): Promise<HostileDriverReport>;
+}
+
+export const ORACLES: readonly HostileOracle[] = [];
