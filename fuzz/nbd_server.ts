@@ -111,6 +111,7 @@ function campaign(seed: number, runs: number, exportedBytes: number, progress: (
     const failure = attempt(seed + done, exported, disk);
     if (failure !== undefined) return { runs: done + 1, failure };
   }
+  progress(runs);
   return { runs };
 }
 

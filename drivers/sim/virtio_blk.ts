@@ -173,7 +173,7 @@ export class VirtioBlkDevice implements DeviceModel, Stepped {
 
   get nextAtNs(): number {
     const disk = this.#disk as BlockDevice & { readonly nextAtNs?: number };
-    if (this.#kicked.includes(true)) return 0;
+    if (this.virtio.isRunning && this.#kicked.includes(true)) return 0;
     return disk.nextAtNs ?? Infinity;
   }
 

@@ -9,6 +9,7 @@ import type { BlockDevice } from "../../kernel/abi/block.ts";
 import { panic } from "../../kernel/lib/assert.ts";
 import { QEMU_DEVICES } from "../qemu/machines.ts";
 import type { QemuDeviceName } from "../qemu/machines.ts";
+import type { HostileDriverReport } from "./hostile_driver.ts";
 import type { VerifyJob, VerifyReport } from "./verify.ts";
 
 export interface OpenOptions {
@@ -67,4 +68,22 @@ export const DEVICES: readonly DeviceOpener[] = [
   onQemu("qemu-mmio"),
   onQemu("qemu-pci"),
   onQemu("qemu-nvme"),
+];
+
+/** Other people's devices that answer the same hostile drivers as ours, for comparison. */
+export interface HostileOracle {
+  readonly name: string;
+  readonly help: string;
+  run(cases: number, seed: number, progress: (done: number) => void): Promise<HostileDriverReport>;
+}
+
+const oracleOnQemu = (name: string, device: QemuDeviceName): HostileOracle => ({
+  name,
+  help: QEMU_DEVICES[device].help,
+  run: async (cases, seed, progress) => (await import("./qemu_device.ts")).hostileOnQemu(device, cases, seed, progress),
+});
+
+export const ORACLES: readonly HostileOracle[] = [
+  oracleOnQemu("qemu", "qemu-mmio"),
+  oracleOnQemu("qemu-pci", "qemu-pci"),
 ];

@@ -3,11 +3,13 @@
  * to it, so whole jobs are carried out in a worker under harness/qemu/supervisor.ts.
  *
  * - openOnQemu(world, options)   in the worker: transport and driver on QEMU's bus
+ * - hostileOnQemu(...)           in the main thread: the same hostile driver on our device and on QEMU's
  * - verifyOnQemu(name, job, progress)   in the main thread: a verify job, start to end
  */
 import { closeSync, openSync, readSync } from "node:fs";
 import { SECTOR_SIZE } from "../../kernel/abi/block.ts";
 import type { Errno } from "../../kernel/abi/units.ts";
+import type { VirtioTransport } from "../../kernel/abi/virtio.ts";
 import { VIRTIO_BLK_DEFAULTS, mmioTransport, pciTransport, probeNvme, probeVirtioBlk } from "../../drivers/index.ts";
 import { modulePath } from "../../kernel/lib/module_path.ts";
 import { UserError } from "../cli/exit.ts";
@@ -16,6 +18,8 @@ import type { QemuDeviceName, QemuDeviceOptions } from "../qemu/machines.ts";
 import { onQemu } from "../qemu/supervisor.ts";
 import type { QemuWorld } from "../qemu/world.ts";
 import type { OpenedDevice } from "./devices.ts";
+import { HOSTILE_SECTORS } from "./hostile_driver.ts";
+import type { HostileDriverReport } from "./hostile_driver.ts";
 import type { VerifyJob, VerifyReport } from "./verify.ts";
 
 type DriverOptions = Readonly<Record<string, number | boolean>>;
@@ -30,14 +34,18 @@ export function qemuOptions(driver: DriverOptions): QemuDeviceOptions {
   };
 }
 
+/** One vector for the configuration, one for each queue. */
+export function transportOn(world: QemuWorld, queues: number): VirtioTransport | Errno {
+  const { mmio, mmioBase, pci, bdf, pciMemory } = world;
+  return world.name === "qemu-mmio"
+    ? mmioTransport(mmio, mmioBase, world.wire())
+    : pciTransport(pci, bdf, pciMemory, world.messages(1 + queues));
+}
+
 function probe(world: QemuWorld, driver: DriverOptions): (OpenedDevice["device"] & { close(): void }) | Errno {
-  const { dma, mmio, mmioBase, pci, bdf, pciMemory } = world;
+  const { dma, pci, bdf, pciMemory } = world;
   if (world.name === "qemu-nvme") return probeNvme(dma, pci, bdf, pciMemory, world.wire(), driver);
-  const transport =
-    world.name === "qemu-mmio"
-      ? mmioTransport(mmio, mmioBase, world.wire())
-      : // One vector for the configuration, one for each queue.
-        pciTransport(pci, bdf, pciMemory, world.messages(1 + qemuOptions(driver).queues));
+  const transport = transportOn(world, qemuOptions(driver).queues);
   return typeof transport === "number" ? transport : probeVirtioBlk(dma, transport, driver);
 }
 
@@ -82,4 +90,20 @@ export async function verifyOnQemu(
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
   return report as VerifyReport;
+}
+
+export async function hostileOnQemu(
+  device: QemuDeviceName,
+  cases: number,
+  seed: number,
+  progress: (done: number) => void,
+): Promise<HostileDriverReport> {
+  const report = await onQemu({
+    device,
+    diskBytes: HOSTILE_SECTORS * SECTOR_SIZE,
+    job: modulePath("./qemu_hostile_job.ts", import.meta.url),
+    args: { cases, seed },
+    progress,
+  });
+  return report as HostileDriverReport;
 }

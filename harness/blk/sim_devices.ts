@@ -37,15 +37,23 @@ export interface SimVirtio {
   readonly transport: VirtioTransport;
 }
 
+export interface SimShape {
+  readonly sectors: number;
+  /** The disk has a volatile cache (the default). */
+  readonly isVolatile?: boolean;
+  readonly unmapped?: boolean;
+  readonly ramBytes?: number;
+}
+
 export function simVirtio(
   kind: "mmio" | "pci",
-  sectors: number,
+  shape: SimShape,
   options: Partial<VirtioBlkDeviceOptions> = {},
-  unmapped = false,
 ): SimVirtio {
   const bus = new SimBus();
-  const ram = new SimRam(RAM_BYTES, { mapped: !unmapped });
-  const disk = new SimDisk({ sectors, atomicBytes: ATOMIC_BYTES });
+  const ram = new SimRam(shape.ramBytes ?? RAM_BYTES, { mapped: shape.unmapped !== true });
+  const cache = shape.isVolatile === false ? {} : { atomicBytes: ATOMIC_BYTES };
+  const disk = new SimDisk({ sectors: shape.sectors, ...cache });
   const device = new VirtioBlkDevice({ dma: ram, bytes: ram.bytes }, disk, { queues: QUEUES_MAX, ...options });
   bus.addStep(device);
   const transport = kind === "mmio" ? attachMmio(bus, device) : attachPci(bus, device);
@@ -66,7 +74,7 @@ function attachPci(bus: SimBus, device: VirtioBlkDevice): VirtioTransport | Errn
 }
 
 export function openSimVirtio(options: OpenOptions, kind: "mmio" | "pci"): OpenedDevice {
-  const { ram, disk, transport } = simVirtio(kind, options.sectors, {}, options.unmapped);
+  const { ram, disk, transport } = simVirtio(kind, options);
   const driver = probeVirtioBlk(ram, transport, options.driver);
   if (typeof driver === "number") throw new UserError(`The driver does not start with these options: error ${driver}`);
   return {

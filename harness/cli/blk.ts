@@ -4,6 +4,7 @@
  * - hostile   devices and drivers that break the rules
  */
 import type { Command } from "commander";
+import type { HostileReport } from "../blk/hostile_device.ts";
 import type { VerifyJob, VerifyReport } from "../blk/verify.ts";
 import { EXIT, UserError } from "./exit.ts";
 
@@ -98,6 +99,48 @@ function printVerify(report: VerifyReport, format: string): void {
   );
 }
 
+interface HostileOptions {
+  side: string;
+  cases: string;
+  seed: string;
+  oracle?: string;
+  format: string;
+}
+
+async function runHostile(options: HostileOptions): Promise<HostileReport> {
+  const side = chosen("--side", options.side, ["driver", "device"]);
+  const cases = wholeNumber("--cases", options.cases, 1, OPS_MAX);
+  const seed = wholeNumber("--seed", options.seed, 0, 2 ** 32 - 1);
+  const progress = progressTo(cases, "cases");
+  if (options.oracle !== undefined) {
+    const { ORACLES } = await import("../blk/devices.ts");
+    const names = ORACLES.map((one) => one.name);
+    const oracle = ORACLES.find((one) => one.name === chosen("--oracle", options.oracle!, names))!;
+    if (side === "driver") throw new UserError(`--oracle compares devices: use it with --side device`);
+    return oracle.run(cases, seed, progress);
+  }
+  if (side === "driver") return (await import("../blk/hostile_device.ts")).hostileDevice(cases, seed, progress);
+  return (await import("../blk/hostile_driver.ts")).hostileDriver(cases, seed, progress);
+}
+
+function printHostile(report: HostileReport, format: string): void {
+  if (format === "json") {
+    process.stdout.write(`${JSON.stringify(report)}\n`);
+    return;
+  }
+  const { side, cases, violations, firstViolation, firstViolationSeed, seed, casesPerSecond } = report;
+  for (const [name, counts] of Object.entries(report.classes)) {
+    const parts = Object.entries(counts).map(([key, count]) => `${key} ${count}`);
+    process.stdout.write(`${name.padEnd(52)} ${parts.join(", ")}\n`);
+  }
+  process.stdout.write(`${side} under attack: ${cases} cases, ${violations} violations; seed ${seed}, `);
+  process.stdout.write(`${Math.round(casesPerSecond)} cases/s\n`);
+  if (firstViolation !== null)
+    process.stdout.write(
+      `first: ${firstViolation}\nrepeat: orrery blk hostile --side ${side} --cases 1 --seed ${firstViolationSeed}\n`,
+    );
+}
+
 export function register(program: Command): void {
   const blk = program.command("blk").description("block drivers against devices: verify, hostile");
   blk
@@ -121,5 +164,21 @@ export function register(program: Command): void {
       const report = await runVerify(verifyJob(options));
       printVerify(report, format);
       if (report.mismatches > 0 || !report.imageEqual) process.exitCode = EXIT.invariant;
+    });
+  blk
+    .command("hostile")
+    .description(
+      "hostile devices against our driver (--side driver), hostile drivers against our device (--side device)",
+    )
+    .requiredOption("--side <side>", "which of ours is under attack: driver or device")
+    .option("--cases <n>", "cases", "100000")
+    .option("--seed <n>", "seed of the first case; case i has seed + i", "1")
+    .option("--oracle <name>", "with --side device: compare with another device (qemu)")
+    .option("--format <format>", "text or json", "text")
+    .action(async (options: HostileOptions) => {
+      const format = chosen("--format", options.format, ["text", "json"]);
+      const report = await runHostile(options);
+      printHostile(report, format);
+      if (report.violations > 0) process.exitCode = EXIT.invariant;
     });
 }
