@@ -29,6 +29,8 @@ import type { Qemu } from "./spawn.ts";
 export interface GuestOptions {
   /** The export behind /dev/vda; none: a guest without a disk. */
   readonly disk?: NbdAddress;
+  /** Instead of it: a raw image that QEMU opens itself, which nobody records. For comparison. */
+  readonly image?: string;
   /** A kernel of the user's instead of the packaged one: virtio, ext4 and devtmpfs must be in it. */
   readonly kernel?: string;
   readonly memoryMiB?: number;
@@ -53,20 +55,22 @@ const KERNEL_COMMAND_LINE =
   "console=ttyS0 quiet loglevel=3 panic=-1 tsc=reliable no_timer_check nokaslr mitigations=off random.trust_cpu=on " +
   "audit=0 selinux=0 apparmor=0 raid=noautodetect i8042.noaux i8042.nokbd";
 
+function driveArgs({ disk, image }: GuestOptions): string[][] {
+  if (disk === undefined && image === undefined) return [];
+  const unix = `server.type=unix,server.path=${disk?.path}`;
+  const inet = `server.type=inet,server.host=127.0.0.1,server.port=${disk?.port}`;
+  const nbd = `driver=nbd,${disk?.path === undefined ? inet : unix},cache.direct=on,detect-zeroes=off`;
+  const raw = `driver=raw,file.driver=file,file.filename=${image}`;
+  const device = "virtio-blk-pci-non-transitional,drive=n0,write-cache=on,discard=on,write-zeroes=on,queue-size=256";
+  return [
+    ["-blockdev", `${image === undefined ? nbd : raw},node-name=n0,cache.no-flush=off,discard=unmap`],
+    ["-device", device],
+  ];
+}
+
 /** Everything but the RAM and how the machine starts: equal for a template and its clones. */
 export function guestArgs(folder: string, options: SettledOptions, ram: { file: string; share: boolean }): string[] {
   const mib = options.memoryMiB ?? MEMORY_MIB;
-  const where =
-    options.disk?.path === undefined
-      ? `server.type=inet,server.host=127.0.0.1,server.port=${options.disk?.port}`
-      : `server.type=unix,server.path=${options.disk.path}`;
-  const disk = [
-    [
-      "-blockdev",
-      `driver=nbd,node-name=n0,${where},cache.direct=on,cache.no-flush=off,discard=unmap,detect-zeroes=off`,
-    ],
-    ["-device", "virtio-blk-pci-non-transitional,drive=n0,write-cache=on,discard=on,write-zeroes=on,queue-size=256"],
-  ];
   return [
     accelArgs(options.accel),
     ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
@@ -79,7 +83,7 @@ export function guestArgs(folder: string, options: SettledOptions, ram: { file: 
     ["-device", "virtserialport,nr=1,chardev=commands,name=commands"],
     ["-chardev", `socket,id=stream,path=${folder}/stream,server=on,wait=off`],
     ["-device", "virtserialport,nr=2,chardev=stream,name=stream"],
-    ...(options.disk === undefined ? [] : disk),
+    ...driveArgs(options),
   ].flat();
 }
 

@@ -3,13 +3,13 @@
  *
  * - startQemu(args)      the process runs; a QEMU that refuses its arguments shows as `ended`
  * - qemu.ended           resolves once, with one line that says how it ended
- * - qemu.kill()          SIGKILL, at once and for good; also done when this process ends
+ * - qemu.kill()          SIGKILL, at once and for good; also done when this process or thread ends, however it does
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { EXIT, UserError } from "../cli/exit.ts";
 import { atEnd } from "./open_things.ts";
-import { needTool } from "./packages.ts";
+import { findTool, needTool } from "./packages.ts";
 
 const STDERR_BYTES_MAX = 4096;
 
@@ -28,8 +28,18 @@ export interface Qemu {
   readonly kill: () => void;
 }
 
+/**
+ * Who is killed by SIGKILL, or is a worker that gets terminated, undoes nothing: the kernel ends QEMU then, when the
+ * thread that started it is gone. setpriv is of util-linux, which every Debian has; without it the next run cleans up.
+ */
+function dyingWithUs(program: string, args: readonly string[]): [program: string, words: string[]] {
+  const setpriv = findTool("setpriv");
+  return setpriv === undefined ? [program, [...args]] : [setpriv, ["--pdeathsig", "KILL", "--", program, ...args]];
+}
+
 export function startQemu(args: readonly string[]): Qemu {
-  const child = spawn(qemuPath(), args, { stdio: ["ignore", "ignore", "pipe"] });
+  const [program, words] = dyingWithUs(qemuPath(), args);
+  const child = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.setEncoding("utf8");
   child.stderr.on("data", (text: string) => {
