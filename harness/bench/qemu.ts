@@ -17,7 +17,10 @@ async function run({ quick, progress }: BenchOptions): Promise<BenchTable> {
   const rows: BenchRow[] = [];
   for (const device of Object.keys(QEMU_DEVICES) as QemuDeviceName[]) {
     progress(device);
-    const rounds = await measureOnQemu(device, { rounds: quick ? 9 : ROUNDS, roundMs: quick ? ROUND_MS_QUICK : ROUND_MS });
+    const rounds = await measureOnQemu(device, {
+      rounds: quick ? 9 : ROUNDS,
+      roundMs: quick ? ROUND_MS_QUICK : ROUND_MS,
+    });
     for (const [at, shape] of BLK_SHAPES.entries()) {
       const of = rounds.map((round) => round[at]!);
       const middle = (pick: (one: (typeof of)[number]) => number): number => median(of.map(pick));
