@@ -5,6 +5,7 @@
  */
 import type { Command } from "commander";
 import type { HostileReport } from "../blk/hostile_device.ts";
+import type { HostileDriverReport } from "../blk/hostile_driver.ts";
 import type { VerifyJob, VerifyReport } from "../blk/verify.ts";
 import { EXIT, UserError } from "./exit.ts";
 
@@ -107,7 +108,7 @@ interface HostileOptions {
   format: string;
 }
 
-async function runHostile(options: HostileOptions): Promise<HostileReport> {
+async function runHostile(options: HostileOptions): Promise<HostileReport | HostileDriverReport> {
   const side = chosen("--side", options.side, ["driver", "device"]);
   const cases = wholeNumber("--cases", options.cases, 1, OPS_MAX);
   const seed = wholeNumber("--seed", options.seed, 0, 2 ** 32 - 1);
@@ -123,7 +124,7 @@ async function runHostile(options: HostileOptions): Promise<HostileReport> {
   return (await import("../blk/hostile_driver.ts")).hostileDriver(cases, seed, progress);
 }
 
-function printHostile(report: HostileReport, format: string): void {
+function printHostile(report: HostileReport | HostileDriverReport, format: string): void {
   if (format === "json") {
     process.stdout.write(`${JSON.stringify(report)}\n`);
     return;
@@ -133,6 +134,10 @@ function printHostile(report: HostileReport, format: string): void {
     const parts = Object.entries(counts).map(([key, count]) => `${key} ${count}`);
     process.stdout.write(`${name.padEnd(52)} ${parts.join(", ")}\n`);
   }
+  for (const { attack, ours, theirs, reason, count } of "differences" in report ? report.differences : [])
+    process.stdout.write(
+      `differs: ${attack}: ours ${ours}, theirs ${theirs} (${count}): ${reason ?? "NO REASON GIVEN"}\n`,
+    );
   process.stdout.write(`${side} under attack: ${cases} cases, ${violations} violations; seed ${seed}, `);
   process.stdout.write(`${Math.round(casesPerSecond)} cases/s\n`);
   if (firstViolation !== null)
@@ -173,7 +178,7 @@ export function register(program: Command): void {
     .requiredOption("--side <side>", "which of ours is under attack: driver or device")
     .option("--cases <n>", "cases", "100000")
     .option("--seed <n>", "seed of the first case; case i has seed + i", "1")
-    .option("--oracle <name>", "with --side device: compare with another device (qemu)")
+    .option("--oracle <name>", "with --side device: compare with another device (qemu, qemu-pci)")
     .option("--format <format>", "text or json", "text")
     .action(async (options: HostileOptions) => {
       const format = chosen("--format", options.format, ["text", "json"]);
