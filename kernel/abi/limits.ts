@@ -17,3 +17,7 @@ export const COMM_MAX = 15;
 export const WATCHDOG_NS_MAX = 30e9;
 /** dispatch() rounds for one pick before the core goes on (sched_ext: SCX_DSP_MAX_LOOPS). */
 export const DISPATCH_LOOPS_MAX = 32;
+/** Requests waiting in or issued by one block queue. */
+export const BLOCK_REQUESTS_MAX = 1_024;
+/** Requests a plug holds back before it lets go (Linux: BLK_MAX_REQUEST_COUNT). */
+export const PLUG_REQUESTS_MAX = 32;
