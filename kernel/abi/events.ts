@@ -28,14 +28,30 @@ export const Ev = {
   SchedMigrate: 7,
   /** a reason (EjectReason), b task that waited or 0, c milliseconds it waited. The policy is thrown out. */
   SchedEject: 8,
-  /** a mark's number, b and c free: a workload's own marker (`spin start`, `spin end`). */
+  /** a mark's number (index into the log's table of marks), b task that wrote it, c free: a workload's own marker (`spin start`, `spin end`). */
   Mark: 9,
   /** a length of the tick's work, ns. */
   Tick: 10,
+  /** a task, which now runs another program; its new name is in the log's table. */
+  SchedExec: 11,
 } as const;
 
-/** State a task is left in at a switch, as sched_switch's prev_state: R, R+ (preempted), S, D, X (dead). */
-export const TaskLeft = { Runnable: 0, Preempted: 1, Sleeping: 2, Uninterruptible: 3, Dead: 4 } as const;
+/**
+ * State a task is left in at a switch, as sched_switch's prev_state: R, R+ (preempted), S, D, X (dead); and as recordings
+ * of real kernels have it: I (idle kernel thread), T (stopped), t (traced), Z (zombie), P (parked).
+ */
+export const TaskLeft = {
+  Runnable: 0,
+  Preempted: 1,
+  Sleeping: 2,
+  Uninterruptible: 3,
+  Dead: 4,
+  Idle: 5,
+  Stopped: 6,
+  Traced: 7,
+  Zombie: 8,
+  Parked: 9,
+} as const;
 /** Who wakes: a task in its own context, a timer or device in interrupt context. */
 export const WakeContext = { Task: 0, Timer: 1, Device: 2 } as const;
 /** Why a policy was ejected. */

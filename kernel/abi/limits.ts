@@ -17,6 +17,10 @@ export const COMM_MAX = 15;
 export const WATCHDOG_NS_MAX = 30e9;
 /** dispatch() rounds for one pick before the core goes on (sched_ext: SCX_DSP_MAX_LOOPS). */
 export const DISPATCH_LOOPS_MAX = 32;
+/** Longest line of a trace's text that is read, characters. */
+export const TRACE_LINE_MAX = 1 << 14;
+/** Events of a recording that are read: 2 GiB of records. */
+export const TRACE_EVENTS_MAX = 1 << 26;
 /** Requests waiting in or issued by one block queue. */
 export const BLOCK_REQUESTS_MAX = 1_024;
 /** Requests a plug holds back before it lets go (Linux: BLK_MAX_REQUEST_COUNT). */

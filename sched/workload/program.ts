@@ -9,14 +9,16 @@
  *   Wake    task index          wake that task of the same workload, in task context
  *   Start   task index          fork: that task becomes runnable for the first time
  *   Exit    -                   the end; a program that runs out of steps exits too
+ *   Poll    nanoseconds         as Run, while reading its own CPU clock all the time: each reading brings the kernel's
+ *                               accounting up to date, so a policy that acts on accounting acts at once, not at a tick
  */
-export const Op = { Run: 0, Sleep: 1, Wait: 2, Wake: 3, Start: 4, Exit: 5 } as const;
+export const Op = { Run: 0, Sleep: 1, Wait: 2, Wake: 3, Start: 4, Exit: 5, Poll: 6 } as const;
 export type Op = (typeof Op)[keyof typeof Op];
 
 export interface Program {
   readonly ops: Uint8Array;
   readonly args: Float64Array;
-  /** Step to go on at after the last one; -1: exit. A loop must hold a Run, Sleep or Wait. */
+  /** Step to go on at after the last one; -1: exit. A loop must hold a Run, Poll, Sleep or Wait. */
   readonly loopTo: number;
 }
 
@@ -32,4 +34,6 @@ export interface TaskSpec {
 /** Tasks are named by their index here; an executor maps index to task row. */
 export interface Workload {
   readonly tasks: readonly TaskSpec[];
+  /** CPU times were measured from outside and hold what system calls and switches cost: nothing is added for a block. */
+  readonly measured?: boolean;
 }

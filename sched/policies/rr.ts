@@ -1,0 +1,16 @@
+/** Round robin: one FIFO queue for all CPUs; a task whose quantum is over goes to its end (SCHED_RR at one priority). */
+import { DSQ_GLOBAL } from "../../kernel/abi/sched.ts";
+import type { PolicyFactory } from "../../kernel/abi/sched.ts";
+
+/** Linux's sched_rr_timeslice_ms. */
+export const RR_QUANTUM_NS = 100_000_000;
+
+/** @param quantumNs CPU time a turn, ns, rounded up to the tick unless the world ends slices exactly. */
+export const roundRobin =
+  (quantumNs: number): PolicyFactory =>
+  (k) => ({
+    name: "rr",
+    enqueue: (p, flags) => k.dsqInsert(p, DSQ_GLOBAL, quantumNs, flags),
+  });
+
+export const rr = roundRobin(RR_QUANTUM_NS);
