@@ -12,7 +12,7 @@ import { TaskLeft } from "./abi/events.ts";
 import { assert } from "./lib/assert.ts";
 import type { Arena } from "./lib/arena.ts";
 import { Op } from "../sched/index.ts";
-import type { Costs, Program, Workload } from "../sched/index.ts";
+import type { Costs, Program, TaskSpec, Workload } from "../sched/index.ts";
 
 export class TaskPrograms {
   /** CPU time (the scheduler's sumExec) at which the present Run ends. */
@@ -22,6 +22,7 @@ export class TaskPrograms {
   /** Outcome of the last step(): a timer to set, ns, or -1; a task to wake, or 0. */
   timerNs = -1;
   woken = 0;
+  readonly #live: Int32Array;
   readonly #programs: readonly (Program | undefined)[];
   readonly #at: Int32Array;
   readonly #tokens: Int32Array;
@@ -34,6 +35,8 @@ export class TaskPrograms {
   constructor(arena: Arena, workload: Workload) {
     const rows = workload.tasks.length + 1;
     this.#programs = [undefined, ...workload.tasks.map((task) => task.program)];
+    this.#live = arena.i32(1);
+    this.#live[0] = workload.tasks.filter(ends).length;
     this.target = arena.f64(rows);
     this.polls = arena.u8(rows);
     this.#at = arena.i32(rows);
@@ -43,6 +46,11 @@ export class TaskPrograms {
     this.#owed = arena.f64(rows);
     this.#lastCpu = arena.i32(rows).fill(-1);
     this.#leftAt = arena.f64(rows);
+  }
+
+  /** Every task whose program has an end has reached it. */
+  get allExited(): boolean {
+    return this.#live[0] === 0;
   }
 
   /** Starts task p; false when it was started before. */
@@ -60,7 +68,7 @@ export class TaskPrograms {
     for (;;) {
       let at = this.#at[p]!;
       if (at >= ops.length) {
-        if (loopTo < 0) return TaskLeft.Dead;
+        if (loopTo < 0) return this.#exit();
         at = loopTo;
       }
       const arg = args[at]!;
@@ -99,9 +107,14 @@ export class TaskPrograms {
           return TaskLeft.Preempted;
         default:
           assert(ops[at] === Op.Exit, "step: unknown operation in a program");
-          return TaskLeft.Dead;
+          return this.#exit();
       }
     }
+  }
+
+  #exit(): number {
+    Atomics.sub(this.#live, 0, 1);
+    return TaskLeft.Dead;
   }
 
   /** Adds to the CPU time that p needs for whatever it does next. */
@@ -120,6 +133,8 @@ export class TaskPrograms {
     this.#lastCpu[p] = cpu;
     if (from < 0) return;
     const away = Math.min(1, (now - this.#leftAt[p]!) / costs.coldSpan);
-    this.target[p]! += (from === cpu ? 0 : costs.migration) + costs.cold * away;
+    this.target[p]! += (from === cpu ? 0 : costs.migration) + Math.floor(costs.cold * away);
   }
 }
+
+const ends = ({ program }: TaskSpec): boolean => program.loopTo < 0 || program.ops.includes(Op.Exit);

@@ -21,7 +21,7 @@ import type { PolicyFactory, SchedKernel, SchedPolicy } from "../kernel/abi/sche
 import type { Nanos } from "../kernel/abi/units.ts";
 import type { Arena } from "../kernel/lib/arena.ts";
 import { assert, KernelPanic } from "../kernel/lib/assert.ts";
-import { pullTask } from "./balance.ts";
+import { pullLoad, pullTask } from "./balance.ts";
 import { DispatchQueues } from "./dsq.ts";
 import type { LockOps } from "./dsq.ts";
 import type { SchedMetrics } from "./metrics.ts";
@@ -52,6 +52,8 @@ export interface SchedConfig {
 const EPOCH = 0;
 const EJECT_ASKED = 1;
 const FREE_ROW = 2;
+
+export const NO_PARENT = -1;
 
 export class Sched implements SchedKernel {
   readonly cpus: number;
@@ -244,9 +246,9 @@ export class Sched implements SchedKernel {
     return this.#wake(p, byCpu, abi.ENQ_WAKEUP, context);
   }
 
-  /** Makes a new task runnable for the first time; `parent` runs on `byCpu`. */
+  /** Makes a new task runnable for the first time; `parent` runs on `byCpu`. NO_PARENT: it was there before the trace. */
   wakeNew(p: number, byCpu: number, parent: number): void {
-    this.#trace(Ev.SchedFork, byCpu, parent, p, 0, 0);
+    if (parent !== NO_PARENT) this.#trace(Ev.SchedFork, byCpu, parent, p, 0, 0);
     assert(this.#wake(p, byCpu, abi.ENQ_NEW, 0), "wakeNew: the task is not new");
   }
 
@@ -424,6 +426,8 @@ export class Sched implements SchedKernel {
     } catch (thrown) {
       this.#caught(thrown);
     }
+    if (this.cpus > 1 && this.policy.perCpuQueues === true && this.now() >= this.cpu.balanceAt[cpuAt(cpu)]!)
+      pullLoad(this, cpu);
     const over = this.task.slice[p] === 0;
     this.#unlock(cpu);
     if (over) this.#resched(cpu);
@@ -579,6 +583,7 @@ export class Sched implements SchedKernel {
     else rqNext[last] = p;
     rqTail[at] = p;
     queued[at]!++;
+    this.cpu.queuedLoad[at]! += this.task.loadWeight[p]!;
     onRq[p] = 1;
   }
 
@@ -594,6 +599,7 @@ export class Sched implements SchedKernel {
     if (after === 0) rqTail[at] = before;
     else rqPrev[after] = before;
     queued[at]!--;
+    this.cpu.queuedLoad[at]! -= this.task.loadWeight[p]!;
     onRq[p] = 0;
   }
 

@@ -1,7 +1,7 @@
 /** The scheduler's face: the core, its statistics, the policies that come with it, and what workloads are made of. */
 export { COSTS } from "./cost.ts";
 export type { Background, Costs, CostsName } from "./cost.ts";
-export { Sched } from "./core.ts";
+export { NO_PARENT, Sched } from "./core.ts";
 export type { SchedWorld } from "./core.ts";
 export type { LockOps } from "./dsq.ts";
 export { SchedMetrics } from "./metrics.ts";

@@ -94,6 +94,11 @@ export class CpuTable {
   readonly idle: Int32Array;
   readonly curr: Int32Array;
   readonly queued: Int32Array;
+  /** Sum of the load weights of the waiting tasks. */
+  readonly queuedLoad: Float64Array;
+  /** When the CPU looks for imbalance next, ns, and how often in a row it found nothing small enough to move. */
+  readonly balanceAt: Float64Array;
+  readonly balanceFailed: Int32Array;
   readonly rqHead: Int32Array;
   readonly rqTail: Int32Array;
   /** Task clock (time less time in interrupts) up to which the running task is accounted. */
@@ -110,6 +115,9 @@ export class CpuTable {
     this.idle = arena.i32(2);
     this.curr = arena.i32(cpus * CPU_STRIDE);
     this.queued = arena.i32(cpus * CPU_STRIDE);
+    this.queuedLoad = arena.f64(cpus * CPU_STRIDE);
+    this.balanceAt = arena.f64(cpus * CPU_STRIDE);
+    this.balanceFailed = arena.i32(cpus * CPU_STRIDE);
     this.rqHead = arena.i32(cpus * CPU_STRIDE);
     this.rqTail = arena.i32(cpus * CPU_STRIDE);
     this.execStart = arena.f64(cpus * CPU_STRIDE);

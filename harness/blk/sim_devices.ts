@@ -15,7 +15,7 @@ import {
   probeNvme,
   probeVirtioBlk,
 } from "../../drivers/index.ts";
-import type { VirtioBlkDeviceOptions } from "../../drivers/index.ts";
+import type { ServiceModel, VirtioBlkDeviceOptions } from "../../drivers/index.ts";
 import type { VirtioTransport } from "../../kernel/abi/virtio.ts";
 import { UserError } from "../cli/exit.ts";
 import type { OpenOptions, OpenedDevice } from "./devices.ts";
@@ -43,17 +43,23 @@ export interface SimShape {
   readonly isVolatile?: boolean;
   readonly unmapped?: boolean;
   readonly ramBytes?: number;
+  readonly service?: ServiceModel;
 }
 
 export function simVirtio(
   kind: "mmio" | "pci",
   shape: SimShape,
   options: Partial<VirtioBlkDeviceOptions> = {},
+  bus = new SimBus(),
 ): SimVirtio {
-  const bus = new SimBus();
   const ram = new SimRam(shape.ramBytes ?? RAM_BYTES, { mapped: shape.unmapped !== true });
   const cache = shape.isVolatile === false ? {} : { atomicBytes: ATOMIC_BYTES };
-  const disk = new SimDisk({ sectors: shape.sectors, ...cache });
+  const disk = new SimDisk({
+    sectors: shape.sectors,
+    now: bus.now,
+    ...cache,
+    ...(shape.service === undefined ? {} : { service: shape.service }),
+  });
   const device = new VirtioBlkDevice({ dma: ram, bytes: ram.bytes }, disk, { queues: QUEUES_MAX, ...options });
   bus.addStep(device);
   const transport = kind === "mmio" ? attachMmio(bus, device) : attachPci(bus, device);

@@ -14,7 +14,22 @@ export interface Wing {
 
 export const WINGS: readonly Wing[] = [
   {
-    group: "Scheduler:",
+    group: "Start here:",
+    commands: { demo: "a few seconds of everything, and a report to look at" },
+    load: () => import("../demo/scenes.ts"),
+  },
+  {
+    group: "Start here:",
+    commands: { walk: "one path through the system, printed from a real run" },
+    load: () => import("./walk.ts"),
+  },
+  {
+    group: "Experiments:",
+    commands: { sched: "schedulers: shares, replays, comparison with real Linux" },
+    load: () => import("./sched.ts"),
+  },
+  {
+    group: "Experiments:",
     commands: { trace: "statistics of a scheduler trace, real or ours, and its export" },
     load: () => import("./trace.ts"),
   },

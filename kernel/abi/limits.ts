@@ -21,3 +21,7 @@ export const DISPATCH_LOOPS_MAX = 32;
 export const TRACE_LINE_MAX = 1 << 14;
 /** Events of a recording that are read: 2 GiB of records. */
 export const TRACE_EVENTS_MAX = 1 << 26;
+/** Requests waiting in or issued by one block queue. */
+export const BLOCK_REQUESTS_MAX = 1_024;
+/** Requests a plug holds back before it lets go (Linux: BLK_MAX_REQUEST_COUNT). */
+export const PLUG_REQUESTS_MAX = 32;

@@ -34,4 +34,6 @@ export interface TaskSpec {
 /** Tasks are named by their index here; an executor maps index to task row. */
 export interface Workload {
   readonly tasks: readonly TaskSpec[];
+  /** CPU times were measured from outside and hold what system calls and switches cost: nothing is added for a block. */
+  readonly measured?: boolean;
 }
