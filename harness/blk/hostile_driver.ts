@@ -6,6 +6,8 @@
 import type { Dma } from "../../kernel/abi/bus.ts";
 import type { VirtioTransport } from "../../kernel/abi/virtio.ts";
 import { nextBelow, prng, seedPrng } from "../../kernel/lib/prng.ts";
+import { configDifferences } from "./config_oracle.ts";
+import type { ConfigDifference } from "./config_oracle.ts";
 import { DRIVER_ATTACKS, End, lay } from "./driver_attacks.ts";
 import type { DriverAttack, DriverScene } from "./driver_attacks.ts";
 import { report } from "./hostile_device.ts";
@@ -122,7 +124,11 @@ export interface OracleDifference {
   count: number;
 }
 
-export type HostileDriverReport = HostileReport & { readonly differences: readonly OracleDifference[] };
+export type HostileDriverReport = HostileReport & {
+  readonly differences: readonly OracleDifference[];
+  /** What the two devices say about themselves differently; without an oracle none. */
+  readonly config: readonly ConfigDifference[];
+};
 
 export class HostileDriverRun {
   readonly classes = new Map<string, DriverClassCount>();
@@ -187,6 +193,12 @@ export function hostileDriver(
   oracle?: Target,
 ): HostileDriverReport {
   const run = new HostileDriverRun(oracle);
+  const config = oracle === undefined ? [] : configDifferences(simTarget("mmio").transport, oracle.transport);
   const base = report("device", run, run.classes, cases, seed, progress);
-  return { ...base, differences: [...run.differences.values()] };
+  const unexplained = config.find(({ reason }) => reason === null);
+  const differences = [...run.differences.values()];
+  if (unexplained === undefined) return { ...base, differences, config };
+  const { what, ours, theirs } = unexplained;
+  const firstViolation = base.firstViolation ?? `${what}: ours ${ours}, the oracle ${theirs}`;
+  return { ...base, violations: base.violations + 1, firstViolation, differences, config };
 }

@@ -124,6 +124,15 @@ async function runHostile(options: HostileOptions): Promise<HostileReport | Host
   return (await import("../blk/hostile_driver.ts")).hostileDriver(cases, seed, progress);
 }
 
+function printDifferences({ differences, config }: HostileDriverReport): void {
+  const rows = [
+    ...differences.map(({ attack, count, ...ends }) => ({ ...ends, what: `${attack} (${count})` })),
+    ...config,
+  ];
+  for (const { what, ours, theirs, reason } of rows)
+    process.stdout.write(`differs: ${what}: ours ${ours}, theirs ${theirs}: ${reason ?? "NO REASON GIVEN"}\n`);
+}
+
 function printHostile(report: HostileReport | HostileDriverReport, format: string): void {
   if (format === "json") {
     process.stdout.write(`${JSON.stringify(report)}\n`);
@@ -134,10 +143,7 @@ function printHostile(report: HostileReport | HostileDriverReport, format: strin
     const parts = Object.entries(counts).map(([key, count]) => `${key} ${count}`);
     process.stdout.write(`${name.padEnd(52)} ${parts.join(", ")}\n`);
   }
-  for (const { attack, ours, theirs, reason, count } of "differences" in report ? report.differences : [])
-    process.stdout.write(
-      `differs: ${attack}: ours ${ours}, theirs ${theirs} (${count}): ${reason ?? "NO REASON GIVEN"}\n`,
-    );
+  if ("differences" in report) printDifferences(report);
   process.stdout.write(`${side} under attack: ${cases} cases, ${violations} violations; seed ${seed}, `);
   process.stdout.write(`${Math.round(casesPerSecond)} cases/s\n`);
   if (firstViolation !== null)
