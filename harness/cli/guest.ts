@@ -104,7 +104,7 @@ export function register(program: Command): void {
   withMachine(guest.command("run"))
     .description("run a script in a guest; prints its output, returns its exit status")
     .requiredOption("--script <file>", "shell script; a disk is /dev/vda in it")
-    .option("--disk <disk>", "mem:SIZE, or a file that is there")
+    .option("--disk <disk>", "mem:SIZE, a file that is there, or nbd:SOCKET")
     .option("--record <log>", "write a log of the disk's writes and flushes")
     .action(run);
   withMachine(guest.command("durability"))

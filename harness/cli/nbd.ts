@@ -19,7 +19,7 @@ async function serve({ disk: name, socket, port, record }: ServeOptions): Promis
   const { openDisk } = await import("../disk/open.ts");
   const { RecordingDisk, fileSink } = await import("../nbd/record.ts");
   const { serveNbd } = await import("../nbd/server.ts");
-  const disk = openDisk(name);
+  const disk = await openDisk(name);
   const sink = record === undefined ? undefined : fileSink(record);
   const device = sink === undefined ? disk.device : new RecordingDisk(disk.device, sink, () => performance.now());
   await interruptible(async (stop) => {
@@ -40,7 +40,7 @@ async function serve({ disk: name, socket, port, record }: ServeOptions): Promis
   });
   sink?.close();
   if (sink !== undefined) process.stderr.write(`${sink.count} records in ${record}\n`);
-  disk.close();
+  await disk.close();
 }
 
 export function register(program: Command): void {
@@ -48,7 +48,7 @@ export function register(program: Command): void {
   nbd
     .command("serve")
     .description("serve a disk until Ctrl-C, every write and flush recorded if asked")
-    .requiredOption("--disk <disk>", "mem:SIZE, or a file that is there")
+    .requiredOption("--disk <disk>", "mem:SIZE, a file that is there, or nbd:SOCKET")
     .option("--socket <path>", "listen on a unix socket")
     .option("--port <n>", "listen on 127.0.0.1", wholeNumber(0, 65_535))
     .option("--record <log>", "write a log of writes, flushes, FUA, trims (docs/qemu.md)")

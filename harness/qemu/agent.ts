@@ -9,6 +9,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
+import { UserError } from "../cli/exit.ts";
 
 export interface CommandResult {
   readonly status: number;
@@ -38,20 +39,18 @@ export class Agent {
     commands.setEncoding("utf8");
     commands.on("data", (text) => this.#take(String(text)));
     for (const socket of [commands, stream]) socket.on("error", () => undefined);
-    void gone.then((line) => this.#end(new Error(line)));
+    void gone.then((line) => this.#end(new UserError(line)));
   }
 
   async ready(ms: number): Promise<void> {
     while ((await this.#line(ms, "the guest did not come up")) !== "ready");
   }
 
-  async run(command: string, ms: number): Promise<CommandResult> {
+  async run(command: string, ms: number, what = `"${command.slice(0, 60)}"`): Promise<CommandResult> {
     const id = `c${++this.#serial}`;
     this.#commands.write(`${id} ${command.replaceAll("\n", "; ")}\n`);
     for (;;) {
-      const [answer, status, output] = (await this.#line(ms, `the guest did not end "${command.slice(0, 60)}"`)).split(
-        " ",
-      );
+      const [answer, status, output] = (await this.#line(ms, `the guest did not end ${what}`)).split(" ");
       if (answer === id) return { status: Number(status), output: Buffer.from(output ?? "", "base64").toString() };
     }
   }
@@ -64,6 +63,7 @@ export class Agent {
     const { status } = await this.run(
       `sh /tmp/script > /dev/vport0p2 2>&1; status=$?; echo -n ${end} > /dev/vport0p2; exit $status`,
       ms,
+      "the script",
     );
     await Promise.race([said, new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS).unref())]);
     return status;
@@ -102,7 +102,7 @@ export class Agent {
     if (line !== undefined) return Promise.resolve(line);
     if (this.#gone !== undefined) return Promise.reject(this.#gone);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#waiter?.reject(new Error(`${late} in ${ms} ms`)), ms);
+      const timer = setTimeout(() => this.#waiter?.reject(new UserError(`${late} in ${ms} ms`)), ms);
       const over = (): void => {
         clearTimeout(timer);
         this.#waiter = undefined;

@@ -49,6 +49,7 @@ export const MEMORY_MIB = 160;
 const BOOT_MS = 60_000;
 const COMMAND_MS = 60_000;
 const CONSOLE_LINES = 8;
+const LAST_WORDS_MS = 500;
 
 /** Quiet, no waiting for hardware that is not there, and panics end the guest. */
 const KERNEL_COMMAND_LINE =
@@ -110,7 +111,7 @@ export class Guest {
   /** Runs a command that must succeed. */
   async must(command: string, ms = COMMAND_MS): Promise<string> {
     const { status, output } = await this.run(command, ms);
-    if (status !== 0) throw new Error(`the guest's "${command}" ended with ${status}: ${output.trim()}`);
+    if (status !== 0) throw new UserError(`the guest's "${command}" ended with ${status}: ${output.trim()}`);
     return output;
   }
 
@@ -137,9 +138,14 @@ export async function attach(qemu: Qemu, folder: RunFolder, options: SettledOpti
     const stream = await connectUnix(join(folder.path, "stream"), qemu.ended);
     return new Guest(qemu, qmp, new Agent(commands, stream, qemu.ended), folder, options);
   } catch (error) {
+    // A QEMU that refuses its arguments may do so while it is being connected to: its own words say more.
+    const line = await Promise.race([
+      qemu.ended,
+      new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS, undefined)),
+    ]);
     qemu.kill();
     folder.remove();
-    throw error;
+    throw typeof line === "string" ? new UserError(line) : error;
   }
 }
 
@@ -178,7 +184,7 @@ export async function bootGuest(asked: GuestOptions): Promise<Guest> {
   } catch (error) {
     const console = consoleTail(folder.path);
     await guest.cut();
-    throw new Error(`${(error as Error).message}; its console ended with: ${console}`, { cause: error });
+    throw new UserError(`${(error as Error).message}; its console ended with: ${console}`);
   }
 }
 

@@ -30,7 +30,7 @@ export interface ScriptResult {
 }
 
 export async function runOnGuest(run: ScriptRun): Promise<ScriptResult> {
-  const disk = run.disk === undefined ? undefined : openDisk(run.disk);
+  const disk = run.disk === undefined ? undefined : await openDisk(run.disk);
   const sink = run.record === undefined ? undefined : fileSink(run.record);
   const folder = runFolder();
   try {
@@ -43,7 +43,7 @@ export async function runOnGuest(run: ScriptRun): Promise<ScriptResult> {
     }
   } finally {
     sink?.close();
-    disk?.close();
+    await disk?.close();
     folder.remove();
   }
 }

@@ -3,16 +3,21 @@
  */
 import { connect } from "node:net";
 import type { Socket } from "node:net";
+import { UserError } from "../cli/exit.ts";
 
 const RETRY_MS = 4;
+/** QEMU opens its sockets within tens of milliseconds. */
+const LATE_MS = 10_000;
 
-/** Retries until somebody listens at `path`; rejects with `gone`'s line when that comes first. */
+/** Retries until somebody listens at `path`; rejects with `gone`'s line when that comes first, and when nobody comes. */
 export async function connectUnix(path: string, gone: Promise<string>): Promise<Socket> {
+  const end = performance.now() + LATE_MS;
   for (;;) {
     const socket = await attempt(path);
     if (socket !== undefined) return socket;
     const over = await Promise.race([gone, later()]);
-    if (over !== undefined) throw new Error(over);
+    if (over !== undefined) throw new UserError(over);
+    if (performance.now() > end) throw new UserError(`QEMU runs but does not answer for ${LATE_MS} ms`);
   }
 }
 

@@ -157,5 +157,6 @@ function outcome(
 function rebuilt(message: Failed, failure: string | undefined): Error {
   if (message.name === "KernelPanic") return new KernelPanic(message.message);
   if (message.name === "UserError") return new UserError(message.message);
-  return new Error(message.name === "QemuGone" && failure !== undefined ? failure : message.message);
+  if (message.name === "QemuGone") return new UserError(failure ?? message.message);
+  return new Error(message.message);
 }

@@ -28,6 +28,22 @@ it("without QEMU it ends with 4 and the command that installs it", async () => {
   expect([wrong.code, wrong.stderr]).toEqual([4, expect.stringContaining("ORRERY_QEMU")]);
 });
 
+/** Programs that stand in for QEMU: one ends at once, one says nothing for ever. */
+const standIn = (cwd: string, line: string): Record<string, string> => {
+  const path = join(cwd, "qemu");
+  writeFileSync(path, `#!/bin/sh\n${line}\n`, { mode: 0o755 });
+  return { ORRERY_QEMU: path };
+};
+
+it("a QEMU that ends at once, or is silent, is one line and 2", async () => {
+  const words = ["blk", "verify", "--device", "qemu-pci", "--ops", "10", "--qemu-timeout", "1"];
+  const cwd = scratch();
+  const ends = await orrery(words, { cwd, env: standIn(cwd, "echo no such machine >&2; exit 1") });
+  expect([ends.code, ends.stderr]).toEqual([2, "orrery: QEMU ended with code 1: no such machine\n"]);
+  const silent = await orrery(words, { cwd, env: standIn(cwd, "exec sleep 60") });
+  expect([silent.code, silent.stderr]).toEqual([2, "orrery: QEMU did not answer for 1000 ms (--qemu-timeout)\n"]);
+});
+
 describe.skipIf(!guest)("orrery guest (needs qemu-system-x86, busybox-static and the fetched kernel)", () => {
   it("run prints the script's output, records the disk, and returns the script's status", async () => {
     const cwd = scratch();
@@ -42,6 +58,18 @@ describe.skipIf(!guest)("orrery guest (needs qemu-system-x86, busybox-static and
     const entries = decodeLog(readFileSync(join(cwd, "log")));
     expect(entries.map(({ type }) => type)).toContain(3);
     expect(entries.some(({ data }) => data?.[0] === "t".charCodeAt(0))).toBe(true);
+  });
+
+  it("a script that takes too long, and a kernel that is none, are one line and 2", async () => {
+    const cwd = scratch();
+    const late = ["guest", "run", "--script", write(cwd, "sleep 100"), "--timeout", "1"];
+    expect(await orrery(late, { cwd })).toMatchObject({
+      code: 2,
+      stderr: "orrery: the guest did not end the script in 1000 ms\n",
+    });
+    writeFileSync(join(cwd, "kernel"), "none");
+    const none = await orrery(["guest", "run", "--script", "script.sh", "--kernel", "kernel"], { cwd });
+    expect([none.code, none.stderr]).toEqual([2, expect.stringMatching(/^orrery: QEMU ended with code 1: .*kernel/)]);
   });
 
   it("Ctrl-C in the midst of a script ends the guest, with 130", async () => {
