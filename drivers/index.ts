@@ -28,3 +28,8 @@ export { pollUntilEnded, readDirect, writeDirect } from "./block/direct.ts";
 export { ECANCELED, IOSQE_IO_DRAIN, IOSQE_IO_LINK, IoOp, IoRing, RWF_DSYNC, ioRingBytes } from "./block/io_ring.ts";
 export { ELEVATORS } from "./block/elevator/index.ts";
 export type { ServiceModel } from "./sim/disk_service.ts";
+export { SplitRing } from "./virtio/ring_split.ts";
+export { PackedRing } from "./virtio/ring_packed.ts";
+export { DeviceSplitRing } from "./virtio/device_split.ts";
+export { DevicePackedRing } from "./virtio/device_packed.ts";
+export { DeviceChain } from "./virtio/device_chain.ts";

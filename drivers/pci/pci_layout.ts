@@ -21,6 +21,7 @@ export const Cfg = {
 export const COMMAND_MEMORY = 1 << 1;
 export const COMMAND_BUS_MASTER = 1 << 2;
 export const COMMAND_INTX_DISABLE = 1 << 10;
+export const STATUS_INTERRUPT = 1 << 3;
 export const STATUS_CAPABILITIES = 1 << 4;
 
 export const Cap = { Vendor: 0x09, Msix: 0x11 } as const;

@@ -146,10 +146,11 @@ export class VirtioBlkDevice implements DeviceModel, Stepped {
     this.#config.setUint8(BlkConfig.Writeback, this.#isWriteBack ? 1 : 0);
   }
 
-  start(features: bigint): void {
+  agree(features: bigint): void {
     this.#isInOrder = (features & VirtioFeature.InOrder) !== 0n;
-    // A driver that cannot flush gets write-through (5.2.6.2).
+    // A driver that cannot flush gets write-through, and is shown it (5.2.5.2, 5.2.6.2).
     if ((features & BlkFeature.Flush) === 0n) this.#isWriteBack = false;
+    this.#fillConfig();
   }
 
   reset(): void {

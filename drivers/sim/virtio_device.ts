@@ -21,8 +21,8 @@ export interface DeviceModel {
   readonly configBytes: number;
   configRead(offset: number, width: number): number;
   configWrite(offset: number, width: number, value: number): void;
-  /** DRIVER_OK: the driver uses these features. */
-  start(features: bigint): void;
+  /** FEATURES_OK: these features are agreed on. */
+  agree(features: bigint): void;
   /** A queue has (or may have) available chains. */
   process(queue: number): void;
   /** Forget what is in flight on a queue: its chains are never used. */
@@ -59,6 +59,7 @@ export class VirtioDevice {
   fault: string | undefined;
   irq: InterruptSink | undefined;
   #accepted = 0n;
+  #isConfigNew = false;
 
   constructor(memory: GuestMemory, model: DeviceModel) {
     this.memory = memory;
@@ -100,12 +101,13 @@ export class VirtioDevice {
       return;
     }
     let next = (value & 0xff) | (this.status & VirtioStatus.NeedsReset);
-    if ((next & VirtioStatus.FeaturesOk) !== 0 && (this.status & VirtioStatus.FeaturesOk) === 0 && !this.#agrees())
-      next &= ~VirtioStatus.FeaturesOk;
+    if ((next & VirtioStatus.FeaturesOk) !== 0 && (this.status & VirtioStatus.FeaturesOk) === 0) {
+      if (this.#agrees()) this.model.agree(this.#accepted);
+      else next &= ~VirtioStatus.FeaturesOk;
+    }
     const starts = (next & VirtioStatus.DriverOk) !== 0 && (this.status & VirtioStatus.DriverOk) === 0;
     this.status = next;
     if (!starts) return;
-    this.model.start(this.#accepted);
     for (const [index, queue] of this.queues.entries()) if (queue.isEnabled) this.model.process(index);
   }
 
@@ -132,6 +134,11 @@ export class VirtioDevice {
 
   resetQueue(index: number): void {
     if (this.queues[index] !== undefined && (this.#accepted & VirtioFeature.RingReset) !== 0n) this.#disable(index);
+  }
+
+  /** The driver takes a queue back; its chains in flight are never used. */
+  disableQueue(index: number): void {
+    if (this.queues[index]?.isEnabled === true) this.#disable(index);
   }
 
   /** Checks what the driver set up and makes the ring; anything wrong is a fault. */
@@ -181,9 +188,19 @@ export class VirtioDevice {
     if ((this.status & VirtioStatus.DriverOk) !== 0) this.irq?.configChanged();
   }
 
+  /**
+   * A change shows as a new generation from the first reading after it: counting changes instead would show none after
+   * 256 of them (4.1.4.3.1).
+   */
+  readConfig(offset: number, width: number): number {
+    if (this.#isConfigNew) this.generation = (this.generation + 1) & 0xff;
+    this.#isConfigNew = false;
+    return this.model.configRead(offset, width);
+  }
+
   /** The configuration has changed: a new generation, and an interrupt. */
   configChanged(): void {
-    this.generation = (this.generation + 1) & 0xff;
+    this.#isConfigNew = true;
     if ((this.status & VirtioStatus.DriverOk) !== 0) this.irq?.configChanged();
   }
 }

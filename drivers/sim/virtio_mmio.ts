@@ -36,7 +36,7 @@ export class VirtioMmioWindow implements RegisterWindow {
 
   read(offset: number, width: Width): number {
     const device = this.#device;
-    if (offset >= Mmio.Config) return device.model.configRead(offset - Mmio.Config, width);
+    if (offset >= Mmio.Config) return device.readConfig(offset - Mmio.Config, width);
     // 4.2.2.2: below the configuration only 32-bit accesses are defined.
     if (width !== 4) return 0;
     const queue = device.queues[this.#queueSelect];
@@ -98,6 +98,7 @@ export class VirtioMmioWindow implements RegisterWindow {
         return;
       case Mmio.QueueReady:
         if (value === 1) device.enableQueue(this.#queueSelect);
+        else if (value === 0) device.disableQueue(this.#queueSelect);
         return;
       case Mmio.QueueReset:
         if (value === 1) device.resetQueue(this.#queueSelect);

@@ -6,7 +6,8 @@
  * Queue q's notification register is at 4 q. The window into the BARs (VIRTIO_PCI_CAP_PCI_CFG) works too.
  */
 import type { Width } from "../../kernel/abi/bus.ts";
-import { Cap } from "../pci/pci_layout.ts";
+import { Cap, Cfg, STATUS_INTERRUPT } from "../pci/pci_layout.ts";
+import { VirtioIsr } from "../../kernel/abi/virtio.ts";
 import {
   CAP_BAR,
   CAP_LENGTH,
@@ -164,6 +165,9 @@ export function attachVirtioPci(bus: SimBus, bdf: number, device: VirtioDevice, 
   const isWindow = (offset: number): boolean => windowCap.at !== 0 && offset === windowCap.at + 16;
   const pciFunction = new SimPciFunction(bus, identity, {
     beforeRead: (offset, width) => {
+      // The header's interrupt status is the OR of the ISR's bits (4.1.4.5.1).
+      const status = pciFunction.config[Cfg.Status]! & ~STATUS_INTERRUPT;
+      pciFunction.config[Cfg.Status] = status | (wire.pending === 0 ? 0 : STATUS_INTERRUPT);
       if (isWindow(offset)) throughWindow(pciFunction, windowCap.at, width as Width, false);
     },
     afterWrite: (offset, width) => {
@@ -175,6 +179,8 @@ export function attachVirtioPci(bus: SimBus, bdf: number, device: VirtioDevice, 
       if (!pciFunction.signal(common.queueVectors[queue]!)) wire.queueUsed();
     },
     configChanged: () => {
+      // The ISR bit is set whichever way the notification goes (4.1.4.5.1).
+      wire.pending |= VirtioIsr.Config;
       if (!pciFunction.signal(common.configVector)) wire.configChanged();
     },
     reset: () => {
@@ -224,7 +230,7 @@ const isrWindow = (wire: WireSink): RegisterWindow => ({
 });
 
 const configWindow = (device: VirtioDevice): RegisterWindow => ({
-  read: (offset, width) => device.model.configRead(offset, width),
+  read: (offset, width) => device.readConfig(offset, width),
   write: (offset, width, value) => device.model.configWrite(offset, width, value),
 });
 

@@ -88,27 +88,24 @@ export class DeviceSplitRing implements DeviceRing {
     return true;
   }
 
-  /** Walks the chain from its head, through a table if the head is one. */
+  /** Walks the chain from its head; its last descriptor may be a table (2.7.5.3.2), whose WRITE flag means nothing. */
   #gather(chain: DeviceChain, head: number): string | undefined {
     const desc = this.#desc;
     desc.read(this.#descs.u32, head * 4);
     let limit = this.#size;
     let isTable = false;
-    if ((desc.last & DESC_F_INDIRECT) !== 0) {
-      const entries = desc.bytes / DESC_BYTES;
-      if (!this.#indirect) return "an indirect descriptor without the feature";
-      if ((desc.last & DESC_F_NEXT) !== 0) return "an indirect descriptor with a next one";
-      if (entries === 0 || !Number.isInteger(entries)) return "an indirect table of a wrong size";
-      if (entries > TABLE_ENTRIES_MAX) return "an indirect table of too many entries";
-      if (desc.addr + desc.bytes > this.#memory.bytes) return "an indirect table outside memory";
-      this.#table.open(desc.addr, desc.bytes);
-      this.#table.read(desc, 0);
-      limit = entries;
-      isTable = true;
-    }
     for (let count = 1; ; count++) {
       const flags = desc.last & 0xffff;
-      if ((flags & DESC_F_INDIRECT) !== 0) return "an indirect descriptor within a chain";
+      if ((flags & DESC_F_INDIRECT) !== 0) {
+        if (isTable) return "an indirect descriptor within a table";
+        const wrong = this.#openTable(flags);
+        if (wrong !== undefined) return wrong;
+        limit = desc.bytes / DESC_BYTES;
+        isTable = true;
+        this.#table.read(desc, 0);
+        count = 0;
+        continue;
+      }
       const wrong = chain.add(this.#memory, desc.addr, desc.bytes, (flags & DESC_F_WRITE) !== 0);
       if (wrong !== undefined) return wrong;
       if ((flags & DESC_F_NEXT) === 0) return undefined;
@@ -118,6 +115,18 @@ export class DeviceSplitRing implements DeviceRing {
       if (isTable) this.#table.read(desc, next);
       else desc.read(this.#descs.u32, next * 4);
     }
+  }
+
+  #openTable(flags: number): string | undefined {
+    const { addr, bytes } = this.#desc;
+    const entries = bytes / DESC_BYTES;
+    if (!this.#indirect) return "an indirect descriptor without the feature";
+    if ((flags & DESC_F_NEXT) !== 0) return "an indirect descriptor with a next one";
+    if (entries === 0 || !Number.isInteger(entries)) return "an indirect table of a wrong size";
+    if (entries > TABLE_ENTRIES_MAX) return "an indirect table of too many entries";
+    if (addr + bytes > this.#memory.bytes) return "an indirect table outside memory";
+    this.#table.open(addr, bytes);
+    return undefined;
   }
 
   /** The entry lies where the first chain's would be; the index moves past the whole batch. */

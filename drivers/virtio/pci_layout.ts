@@ -2,6 +2,17 @@
 export const VIRTIO_VENDOR = 0x1af4;
 /** Device id of a modern device: 0x1040 + device type. */
 export const VIRTIO_PCI_ID = 0x1040;
+export const VIRTIO_PCI_ID_MAX = 0x107f;
+/** Device ids of transitional devices (4.1.2.1) -> device type. They have the modern capabilities too. */
+export const VIRTIO_TRANSITIONAL: Readonly<Record<number, number>> = {
+  0x1000: 1,
+  0x1001: 2,
+  0x1002: 5,
+  0x1003: 3,
+  0x1004: 8,
+  0x1005: 4,
+  0x1009: 9,
+};
 
 /** cfg_type of a vendor-specific capability. */
 export const VirtioCap = { Common: 1, Notify: 2, Isr: 3, Device: 4, PciCfg: 5 } as const;

@@ -24,6 +24,8 @@ import {
   Common,
   NO_VECTOR,
   VIRTIO_PCI_ID,
+  VIRTIO_PCI_ID_MAX,
+  VIRTIO_TRANSITIONAL,
   VIRTIO_VENDOR,
   VirtioCap,
 } from "./pci_layout.ts";
@@ -42,8 +44,10 @@ export function pciTransport(
   window: BarWindow,
   lines: readonly IrqLine[],
 ): VirtioTransport | Errno {
-  const deviceId = host.configRead(bdf, Cfg.DeviceId, 2) - VIRTIO_PCI_ID;
-  if (host.configRead(bdf, Cfg.VendorId, 2) !== VIRTIO_VENDOR || deviceId <= 0) return ENOSYS;
+  const pciId = host.configRead(bdf, Cfg.DeviceId, 2);
+  const deviceId = VIRTIO_TRANSITIONAL[pciId] ?? pciId - VIRTIO_PCI_ID;
+  const isVirtio = host.configRead(bdf, Cfg.VendorId, 2) === VIRTIO_VENDOR;
+  if (!isVirtio || deviceId <= 0 || pciId > VIRTIO_PCI_ID_MAX) return ENOSYS;
   const bars = pciMapBars(host, bdf, window);
   const blocks = new Map<number, Block>();
   for (const cap of pciCaps(host, bdf)) {

@@ -206,6 +206,19 @@ export const DRIVER_ATTACKS: readonly DriverAttack[] = [
     },
   },
   {
+    name: "table at the end of a chain (allowed)",
+    ends: [End.Ok],
+    features: indirect,
+    qemu: "QEMU looks for a table in the head only and takes this one for a buffer",
+    spoil: (s) => {
+      lay(s.raw, s.chain.slice(1), true);
+      s.raw.setDesc(0, { ...s.chain[0]!, flags: NEXT, next: 1 });
+      // The table's descriptor may carry WRITE: it means nothing there.
+      const flags = INDIRECT | (nextBelow(s.random, 2) === 0 ? WRITE : 0);
+      s.raw.setDesc(1, { addr: s.raw.tableAddr(), bytes: 32, flags, next: 0 });
+    },
+  },
+  {
     name: "table and next at once",
     ends: [End.NeedsReset],
     features: indirect,
