@@ -35,6 +35,10 @@ export const SHRINKERS_MAX = 16;
 export const TRACE_LINE_MAX = 1 << 14;
 /** Events of a recording that are read: 2 GiB of records. */
 export const TRACE_EVENTS_MAX = 1 << 26;
+/** Requests waiting in or issued by one block queue. */
+export const BLOCK_REQUESTS_MAX = 1_024;
+/** Requests a plug holds back before it lets go (Linux: BLK_MAX_REQUEST_COUNT). */
+export const PLUG_REQUESTS_MAX = 32;
 /** Calls of helpers that only look (is a queue empty? is a CPU idle?) in one operation of a policy: more is a loop without end. */
 export const POLICY_CALLS_MAX = 1_000_000;
 /** Pages that one call may use of the page cache; longer reads and writes are several calls (OP_BLOCKS_MAX of ext4). */
