@@ -37,7 +37,7 @@ export interface LockstepConfig {
   readonly metrics: boolean;
 }
 
-const NO_LOCKS: LockOps = { lock: () => {}, unlock: () => {} };
+const NO_LOCKS: LockOps = { lock: () => {}, tryLock: () => true, unlock: () => {} };
 const RANK_TIMER = 1;
 const RANK_TICK = 2;
 const RANK_CPU = 3;
@@ -261,15 +261,20 @@ export class LockstepWorld {
     this.#anyPending = true;
   }
 
+  /** The CPUs that were asked to pick anew: at once where that costs nothing, else when the kernel is left. */
   #settle(): void {
-    this.#anyPending = false;
-    for (let cpu = 0; cpu < this.#cpus; cpu++) {
-      if (this.#pending[cpu] === 0) continue;
-      this.#pending[cpu] = 0;
-      const idle = this.sched.running(cpu) === 0;
-      const from = this.#busy[cpu]! >= this.#time[0]! ? this.#busy[cpu]! : this.#time[0]! + this.#costs.ipi;
-      const at = from + (idle ? this.#costs.idleExit : this.#costs.resched);
-      this.#events.set(this.#rows + this.#cpus + cpu, at, RANK_CPU);
+    const now = this.#time[0]!;
+    while (this.#anyPending) {
+      this.#anyPending = false;
+      for (let cpu = 0; cpu < this.#cpus; cpu++) {
+        if (this.#pending[cpu] === 0) continue;
+        this.#pending[cpu] = 0;
+        const idle = this.sched.running(cpu) === 0;
+        const from = this.#busy[cpu]! >= now ? this.#busy[cpu]! : now + this.#costs.ipi;
+        const at = from + (idle ? this.#costs.idleExit : this.#costs.resched);
+        if (at === now) this.#onCpu(cpu, at);
+        else this.#events.set(this.#rows + this.#cpus + cpu, at, RANK_CPU);
+      }
     }
   }
 }

@@ -19,7 +19,10 @@ const INTERVAL_NS_MAX = 512_000_000;
 export function pullTask(sched: Sched, cpu: number): boolean {
   const victim = busiestFor(sched, cpu, waitingOn);
   if (victim < 0) return false;
-  sched.lockBoth(cpu, victim);
+  if (!sched.lockOther(cpu, victim)) {
+    sched.lookAgain(cpu);
+    return false;
+  }
   const p = nextToMove(sched, sched.cpu.rqHead[cpuAt(victim)]!, cpu);
   if (p !== 0) sched.migrate(p, victim, cpu);
   sched.unlockOther(victim);
@@ -36,7 +39,10 @@ export function pullLoad(sched: Sched, cpu: number): void {
     balanceFailed[at] = 0;
     return;
   }
-  sched.lockBoth(cpu, victim);
+  if (!sched.lockOther(cpu, victim)) {
+    balanceAt[at] = 0;
+    return;
+  }
   let excess = (loadOf(sched, victim) - loadOf(sched, cpu)) / 2;
   let moved = 0;
   let p = nextToMove(sched, rqHead[cpuAt(victim)]!, cpu);

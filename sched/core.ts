@@ -14,7 +14,7 @@
  * of the tasks whose cpu is c. Lock order: run queues by CPU number, then a dispatch queue.
  */
 import { Ev, EjectReason, TaskLeft } from "../kernel/abi/events.ts";
-import { DISPATCH_LOOPS_MAX, DSQS_MAX, WATCHDOG_NS_MAX } from "../kernel/abi/limits.ts";
+import { DISPATCH_LOOPS_MAX, DSQS_MAX, POLICY_CALLS_MAX, WATCHDOG_NS_MAX } from "../kernel/abi/limits.ts";
 import type { EventSink } from "../kernel/abi/machine.ts";
 import * as abi from "../kernel/abi/sched.ts";
 import type { PolicyFactory, SchedKernel, SchedPolicy } from "../kernel/abi/sched.ts";
@@ -52,6 +52,27 @@ export interface SchedConfig {
 const EPOCH = 0;
 const EJECT_ASKED = 1;
 const FREE_ROW = 2;
+/** What the arena may lose to alignment. */
+const LINE_BYTES = 64;
+
+/** Operations that a policy may leave out. */
+const OPERATIONS = [
+  "init",
+  "exit",
+  "initTask",
+  "exitTask",
+  "enable",
+  "disable",
+  "selectCpu",
+  "runnable",
+  "dequeue",
+  "dispatch",
+  "running",
+  "tick",
+  "stopping",
+  "quiescent",
+  "setWeight",
+] as const satisfies readonly (keyof SchedPolicy)[];
 
 export const NO_PARENT = -1;
 
@@ -76,6 +97,15 @@ export class Sched implements SchedKernel {
   #epoch = 0;
   #dispatchCpu = -1;
   #inserted = 0;
+  /** Calls of looking helpers since the policy was last entered: what a loop without end is known by. */
+  #calls = 0;
+  /** Task whose selectCpu runs, or 0, and where that asked to have it inserted: 0 nowhere, the id of a queue. */
+  #selecting = 0;
+  #directDsq = 0;
+  #directSlice = 0;
+  #directVtime = 0;
+  #directFlags = 0;
+  #initialised = false;
   /** CPU whose accounting stands still while it picks, or -1. */
   #clockHeld = -1;
 
@@ -95,27 +125,42 @@ export class Sched implements SchedKernel {
     this.task = new TaskTable(arena, config.tasksMax);
     this.cpu = new CpuTable(arena, config.cpus);
     this.dsqs = new DispatchQueues(arena, this.task, world.locks, config.cpus + 1, DSQS_MAX);
-    this.#policies = [config.policy(this), config.fallback(this)];
+    this.#policies = [wellFormed(config.policy(this)), wellFormed(config.fallback(this))];
     this.policy = this.#policies[0]!;
     for (const policy of this.#policies) policy.init?.();
+    this.#initialised = true;
   }
 
   // --- the tables, as policies see them (SchedKernel) ---
 
   perTask(): Float64Array {
+    this.#mayTake(this.tasksMax * 8);
     return this.#arena.f64(this.tasksMax);
   }
 
   perCpu(): Float64Array {
+    this.#mayTake(this.cpus * 8);
     return this.#arena.f64(this.cpus);
   }
 
   words(words: number): Int32Array {
+    this.#mayTake(words * 4);
     return this.#arena.i32(words);
   }
 
   createDsq(): number {
+    if (this.#initialised) this.#fail("createDsq: only while the policy comes up");
+    if (this.dsqs.full) this.#fail(`createDsq: a machine has at most ${DSQS_MAX} dispatch queues`);
+    this.#mayTake((this.tasksMax + 1) * 4);
     return this.dsqs.create();
+  }
+
+  /** Every CPU's instance takes the same memory in the same order, so nothing can be taken later. */
+  #mayTake(bytes: number): void {
+    if (this.#initialised) this.#fail("perTask, perCpu, words: only while the policy comes up");
+    const left = this.#arena.buffer.byteLength - this.#arena.usedBytes - LINE_BYTES;
+    if (!(bytes >= 0 && bytes <= left))
+      this.#fail(`the policy asks for ${bytes} bytes of shared memory, ${left} are left`);
   }
 
   running(cpu: number): number {
@@ -142,17 +187,22 @@ export class Sched implements SchedKernel {
   }
 
   dsqInsert(p: number, dsq: number, sliceNs: number, enqFlags: number): void {
-    const queue = this.#resolve(p, dsq);
+    const queue = this.#resolve(p, dsq, sliceNs);
+    if (p === this.#selecting) return this.#insertLater(dsq, sliceNs, Number.NaN, enqFlags);
     this.task.slice[p] = sliceNs;
     if (!this.dsqs.insertFifo(queue, p, (enqFlags & abi.ENQ_HEAD) !== 0))
       this.#fail("dsqInsert: the queue holds tasks ordered by vtime");
     this.#inserted++;
-    if ((enqFlags & abi.ENQ_PREEMPT) !== 0 && queue < this.cpus) this.kickCpu(queue, abi.KICK_PREEMPT);
+    if (queue >= this.cpus) return;
+    if ((enqFlags & abi.ENQ_PREEMPT) !== 0) this.kickCpu(queue, abi.KICK_PREEMPT);
+    else if (queue !== this.#dispatchCpu && this.running(queue) === 0) this.#resched(queue);
   }
 
-  dsqInsertVtime(p: number, dsq: number, sliceNs: number, vtime: number, _enqFlags: number): void {
-    const queue = this.#resolve(p, dsq);
+  dsqInsertVtime(p: number, dsq: number, sliceNs: number, vtime: number, enqFlags: number): void {
+    const queue = this.#resolve(p, dsq, sliceNs);
     if (!this.dsqs.hasVtime(queue)) this.#fail("dsqInsertVtime: not a queue made by createDsq");
+    if (!Number.isFinite(vtime)) this.#fail(`dsqInsertVtime: the vtime of task ${p} is ${vtime}`);
+    if (p === this.#selecting) return this.#insertLater(dsq, sliceNs, vtime, enqFlags);
     this.task.slice[p] = sliceNs;
     this.task.dsqVtime[p] = vtime;
     if (!this.dsqs.insertVtime(queue, p, vtime)) this.#fail("dsqInsertVtime: the queue holds tasks in FIFO order");
@@ -160,8 +210,9 @@ export class Sched implements SchedKernel {
   }
 
   dsqMoveToLocal(dsq: number, cpu: number): boolean {
-    const queue = dsq === abi.DSQ_GLOBAL ? this.#global : dsq;
-    if (!this.dsqs.exists(queue) || queue < this.cpus) this.#fail("dsqMoveToLocal: no such queue");
+    this.#countCall();
+    const queue = this.#shared(dsq, "dsqMoveToLocal");
+    if (cpu !== this.#dispatchCpu) this.#fail(`dsqMoveToLocal: CPU ${cpu} is not the one that dispatches`);
     const p = this.dsqs.takeFor(queue, cpu);
     if (p === 0) return false;
     this.#moveTo(p, cpu);
@@ -171,10 +222,14 @@ export class Sched implements SchedKernel {
   }
 
   dsqNrQueued(dsq: number): number {
-    return this.dsqs.count(dsq === abi.DSQ_GLOBAL ? this.#global : dsq);
+    this.#countCall();
+    if ((dsq & abi.DSQ_LOCAL_ON) !== 0 && dsq > 0) return this.dsqs.count(this.#cpuOf(dsq, "dsqNrQueued"));
+    return this.dsqs.count(this.#shared(dsq, "dsqNrQueued"));
   }
 
   kickCpu(cpu: number, flags: number): void {
+    this.#countCall();
+    if (!this.#isCpu(cpu)) this.#fail(`kickCpu: there is no CPU ${cpu}`);
     const at = cpuAt(cpu);
     const p = this.cpu.curr[at]!;
     if ((flags & abi.KICK_PREEMPT) !== 0 && p !== 0) this.task.slice[p] = 0;
@@ -194,7 +249,7 @@ export class Sched implements SchedKernel {
   }
 
   error(message: string): void {
-    this.#fail(message);
+    throw new PolicyError(message, EjectReason.Error);
   }
 
   // --- tasks come and go ---
@@ -220,22 +275,40 @@ export class Sched implements SchedKernel {
 
   /** Gives a dead task's row back. */
   removeTask(p: number): void {
-    this.policy.disable?.(p);
-    for (const policy of this.#policies) policy.exitTask?.(p);
+    try {
+      this.policy.disable?.(p);
+      this.policy.exitTask?.(p);
+    } catch (thrown) {
+      this.#caught(thrown, "exitTask");
+    }
+    for (const policy of this.#policies) if (policy !== this.policy) this.#quietly(() => policy.exitTask?.(p));
     this.task.setState(p, TaskState.Free);
     this.#words[FREE_ROW] = Math.min(this.#words[FREE_ROW]!, p - 1);
   }
 
-  /** Changes a task's nice value, wherever it stands. */
+  /**
+   * Changes a task's nice value, wherever it stands. As in Linux a running task is stopped and set running again around
+   * the change, so that what it ran before counts by the weight it had then.
+   */
   setNice(p: number, nice: number): void {
+    this.#sync();
     const home = this.#lockTask(p);
     const waits = this.task.state[p] === TaskState.Queued;
-    if (waits) this.#takeOff(p, abi.DEQ_SAVE);
-    if (this.task.state[p] === TaskState.Running) this.account(home);
-    this.#weigh(p, nice);
-    this.policy.setWeight?.(p);
-    if (waits) this.#putOn(p, home, abi.ENQ_RESTORE);
+    const runs = this.task.state[p] === TaskState.Running;
+    try {
+      if (waits) this.#takeOff(p, abi.DEQ_SAVE);
+      if (runs) this.account(home);
+      if (runs) this.policy.stopping?.(p, true);
+      this.#weigh(p, nice);
+      this.policy.setWeight?.(p);
+      if (waits) this.#putOn(p, home, abi.ENQ_RESTORE);
+      if (runs) this.policy.running?.(p);
+    } catch (thrown) {
+      this.#weigh(p, nice);
+      this.#caught(thrown, "setWeight");
+    }
     this.#unlock(home);
+    this.#sync();
   }
 
   /**
@@ -277,9 +350,10 @@ export class Sched implements SchedKernel {
     task.waitSince[p] = now;
     try {
       this.policy.runnable?.(p, enqFlags);
-      this.#putOn(p, target, enqFlags);
+      if (this.#directDsq === 0) this.#putOn(p, target, enqFlags);
+      else this.#putDirect(p, target);
     } catch (thrown) {
-      this.#caught(thrown);
+      this.#caught(thrown, "enqueue");
     }
     const at = cpuAt(target);
     const idle = this.cpu.curr[at] === 0;
@@ -293,20 +367,27 @@ export class Sched implements SchedKernel {
   }
 
   #selectCpu(p: number, prev: number, wakeFlags: number): number {
-    if (this.cpus === 1) return 0;
     const { policy, task } = this;
+    this.#directDsq = 0;
     let cpu = -1;
     if (policy.selectCpu !== undefined) {
+      this.#calls = 0;
+      this.#selecting = p;
       try {
         cpu = policy.selectCpu(p, prev, wakeFlags);
+        if (cpu !== -1 && !this.#isCpu(cpu)) this.#fail(`selectCpu: there is no CPU ${cpu}`);
       } catch (thrown) {
-        this.#caught(thrown);
+        cpu = -1;
+        this.#directDsq = 0;
+        this.#caught(thrown, "selectCpu");
       }
-    } else {
+      this.#selecting = 0;
+    } else if (this.cpus === 1) return 0;
+    else {
       cpu = this.selectCpuDfl(p, prev, wakeFlags);
       if (cpu < 0 && (wakeFlags & abi.WAKE_FORK) !== 0) cpu = this.#leastLoaded(p, prev);
     }
-    if (cpu >= 0 && cpu < this.cpus && task.mayUse(p, cpu)) return cpu;
+    if (cpu >= 0 && task.mayUse(p, cpu)) return cpu;
     if (task.mayUse(p, prev)) return prev;
     for (let c = 0; c < this.cpus; c++) if (task.mayUse(p, c)) return c;
     return prev;
@@ -326,9 +407,9 @@ export class Sched implements SchedKernel {
     this.#sync();
     const at = cpuAt(cpu);
     const { curr } = this.cpu;
-    const { task, policy } = this;
-    if (this.cpu.reschedWords[at] !== 0) Atomics.store(this.cpu.reschedWords, at, 0);
+    if (this.cpu.reschedWords[at] !== 0) Atomics.exchange(this.cpu.reschedWords, at, 0);
     this.#lock(cpu);
+    const { task, policy } = this;
     const skipClock = this.cpu.skipClock[at] !== 0;
     this.cpu.skipClock[at] = 0;
     this.#clockHeld = skipClock ? cpu : -1;
@@ -353,7 +434,7 @@ export class Sched implements SchedKernel {
         } else this.#putOn(prev, cpu, 0);
       }
     } catch (thrown) {
-      this.#caught(thrown);
+      this.#caught(thrown, "dispatch");
       if (stays && task.state[prev] === TaskState.Running) task.setState(prev, TaskState.Queued);
     }
     if (prev !== 0 && !stays) {
@@ -378,14 +459,14 @@ export class Sched implements SchedKernel {
     if (prev !== 0 && task.slice[prev]! > 0) return prev;
     for (let round = 0; round < DISPATCH_LOOPS_MAX; round++) {
       let next = dsqs.takeFor(cpu, cpu);
-      if (next === 0) {
-        next = dsqs.takeFor(this.#global, cpu);
-        if (next !== 0) this.#moveTo(next, cpu);
+      if (next === 0) next = dsqs.takeFor(this.#global, cpu);
+      if (next !== 0) {
+        if (task.cpu[next] !== cpu) this.#moveTo(next, cpu);
+        return next;
       }
-      if (next !== 0) return next;
       if (policy.dispatch === undefined) break;
       this.#dispatchCpu = cpu;
-      this.#inserted = 0;
+      this.#inserted = this.#calls = 0;
       policy.dispatch(cpu, prev);
       this.#dispatchCpu = -1;
       if (this.#inserted === 0) break;
@@ -408,7 +489,11 @@ export class Sched implements SchedKernel {
       this.metrics?.onRun(next, cpu, now, task.wokenAt[next]!);
       task.wokenAt[next] = -1;
       if (task.slice[next] === 0) task.slice[next] = abi.SLICE_DFL;
-      this.policy.running?.(next);
+      try {
+        this.policy.running?.(next);
+      } catch (thrown) {
+        this.#caught(thrown, "running");
+      }
     }
     const nices = ((task.nice[prev]! & 0xff) << 8) | (task.nice[next]! & 0xff);
     this.#trace(Ev.SchedSwitch, cpu, prev, next, left, nices);
@@ -424,7 +509,7 @@ export class Sched implements SchedKernel {
     try {
       this.policy.tick?.(p);
     } catch (thrown) {
-      this.#caught(thrown);
+      this.#caught(thrown, "tick");
     }
     if (this.cpus > 1 && this.policy.perCpuQueues === true && this.now() >= this.cpu.balanceAt[cpuAt(cpu)]!)
       pullLoad(this, cpu);
@@ -448,23 +533,31 @@ export class Sched implements SchedKernel {
     this.#putOn(p, to, abi.ENQ_MIGRATED);
   }
 
-  lockBoth(held: number, other: number): void {
-    if (other > held) this.#lock(other);
-    else {
-      this.#unlock(held);
-      this.#lock(other);
-      this.#lock(held);
-    }
+  /**
+   * Takes another CPU's run-queue lock beside that of `held`, which is not let go on the way: its owner is in the middle
+   * of a switch, and nobody may see it there. Up in the order of CPUs it waits; down it only tries. False: not taken.
+   */
+  lockOther(held: number, other: number): boolean {
+    if (other < held) return this.#world.locks.tryLock(this.cpu.locks, cpuAt(other));
+    this.#lock(other);
+    return true;
   }
 
   unlockOther(other: number): void {
     this.#unlock(other);
   }
 
+  /** `cpu` could not look everywhere: it looks once more before it idles. */
+  lookAgain(cpu: number): void {
+    this.#resched(cpu);
+  }
+
   // --- the watchdog ---
 
-  /** Longest wait of a queued task now, ns, and the task; the policy is thrown out when it is beyond its time-out. */
+  /** Throws the policy out when a queued task has waited beyond its time-out. The fallback rules to the end. */
   watchdog(): void {
+    this.#sync();
+    if (this.policy === this.#policies[1]) return;
     const limit = Math.min((this.policy.timeoutMs ?? WATCHDOG_NS_MAX / 1e6) * 1e6, WATCHDOG_NS_MAX);
     const { state, waitSince, rows } = this.task;
     const now = this.now();
@@ -482,11 +575,21 @@ export class Sched implements SchedKernel {
     return this.#words[EPOCH] !== 0;
   }
 
-  /** Where a policy's mistake ends: it is recorded, and the policy goes at the next safe point. */
-  #caught(thrown: unknown): void {
+  /**
+   * Where a policy's mistake ends: it is recorded, and the policy goes at the next safe point. `during` is the operation
+   * that was under way, for errors of which the message does not tell.
+   */
+  #caught(thrown: unknown, during: string): void {
     if (thrown instanceof KernelPanic) throw thrown;
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
-    this.#askEject(message, EjectReason.Error, 0, 0);
+    this.#dispatchCpu = -1;
+    if (thrown instanceof PolicyError) this.#askEject(thrown.message, thrown.reason, 0, 0);
+    else
+      this.#askEject(
+        `${during}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+        EjectReason.Error,
+        0,
+        0,
+      );
   }
 
   #askEject(message: string, reason: number, p: number, waitedMs: number): void {
@@ -496,13 +599,15 @@ export class Sched implements SchedKernel {
     this.#trace(Ev.SchedEject, 0, reason, p, waitedMs, 0);
   }
 
-  /** Before each entry, no lock held: follow a change of policy made by another CPU, or make the one that was asked. */
+  /** Before each entry, no lock held: make the change of policy that was asked. */
   #sync(): void {
     if (this.#words[EJECT_ASKED] !== 0) this.#replace();
-    if (this.#words[EPOCH] !== this.#epoch) {
-      this.#epoch = this.#words[EPOCH]!;
-      this.policy = this.#policies[this.#epoch]!;
-    }
+  }
+
+  /** Follows a change of policy made by another CPU. */
+  #adopt(): void {
+    this.#epoch = this.#words[EPOCH]!;
+    this.policy = this.#policies[this.#epoch]!;
   }
 
   /** Stops the world by taking every run queue, and rebuilds all queues under the fallback. */
@@ -517,14 +622,14 @@ export class Sched implements SchedKernel {
         if (task.onRq[p] !== 0) this.#unlink(p, task.cpu[p]!);
       }
       this.#quietly(() => old.exit?.());
-      this.#epoch = 1;
       this.#words[EPOCH] = 1;
-      this.policy = this.#policies[1]!;
+      this.#adopt();
       for (let p = 1; p < task.rows; p++) {
         if (task.state[p] === TaskState.Free) continue;
         this.#quietly(() => old.disable?.(p));
         this.policy.enable?.(p);
         task.slice[p] = 0;
+        task.waitSince[p] = this.now();
         if (task.state[p] === TaskState.Queued) this.#putOn(p, task.cpu[p]!, abi.ENQ_NEW);
         else if (task.state[p] === TaskState.Running) this.policy.running?.(p);
       }
@@ -553,7 +658,27 @@ export class Sched implements SchedKernel {
   #putOn(p: number, cpu: number, enqFlags: number): void {
     this.#link(p, cpu);
     this.#dispatchCpu = cpu;
+    this.#calls = 0;
     this.policy.enqueue(p, enqFlags);
+    this.#dispatchCpu = -1;
+  }
+
+  /** Notes what selectCpu inserted: the task is not on a run queue yet, and LOCAL is the queue of the CPU it gets. */
+  #insertLater(dsq: number, sliceNs: number, vtime: number, enqFlags: number): void {
+    if (this.#directDsq !== 0) this.#fail(`dsqInsert: task ${this.#selecting} is on a dispatch queue already`);
+    this.#directDsq = dsq;
+    this.#directSlice = sliceNs;
+    this.#directVtime = vtime;
+    this.#directFlags = enqFlags;
+  }
+
+  /** The task goes where selectCpu inserted it; enqueue is not called. */
+  #putDirect(p: number, cpu: number): void {
+    this.#link(p, cpu);
+    this.#dispatchCpu = cpu;
+    const vtime = this.#directVtime;
+    if (Number.isNaN(vtime)) this.dsqInsert(p, this.#directDsq, this.#directSlice, this.#directFlags);
+    else this.dsqInsertVtime(p, this.#directDsq, this.#directSlice, vtime, this.#directFlags);
     this.#dispatchCpu = -1;
   }
 
@@ -603,22 +728,49 @@ export class Sched implements SchedKernel {
     onRq[p] = 0;
   }
 
-  /** A policy's queue id as an inner number; a bad id, or a task that is queued already, is the policy's error. */
-  #resolve(p: number, dsq: number): number {
-    if (this.task.dsq[p] !== 0) this.#fail(`dsqInsert: task ${p} is on a dispatch queue already`);
-    if (dsq === abi.DSQ_LOCAL) return this.#dispatchCpu >= 0 ? this.#dispatchCpu : this.task.cpu[p]!;
+  /** A policy's queue id as an inner number; whatever cannot be inserted there is the policy's error. */
+  #resolve(p: number, dsq: number, sliceNs: number): number {
+    const { task } = this;
+    if (!(Number.isInteger(p) && p >= 1 && p < task.rows)) this.#fail(`dsqInsert: there is no task ${p}`);
+    if (task.dsq[p] !== 0) this.#fail(`dsqInsert: task ${p} is on a dispatch queue already`);
+    if (task.state[p] !== TaskState.Queued && p !== this.#selecting)
+      this.#fail(`dsqInsert: task ${p} does not wait to run`);
+    if (!(sliceNs >= 0)) this.#fail(`dsqInsert: the slice of task ${p} is ${sliceNs}`);
     if (dsq === abi.DSQ_GLOBAL) return this.#global;
-    if ((dsq & abi.DSQ_LOCAL_ON) !== 0) {
-      const cpu = dsq & ~abi.DSQ_LOCAL_ON;
-      if (cpu >= this.cpus) this.#fail(`dsqInsert: there is no CPU ${cpu}`);
-      return cpu;
-    }
-    if (!this.dsqs.exists(dsq) || dsq <= this.#global) this.#fail(`dsqInsert: there is no dispatch queue ${dsq}`);
+    if (dsq !== abi.DSQ_LOCAL && ((dsq & abi.DSQ_LOCAL_ON) === 0 || dsq < 0)) return this.#shared(dsq, "dsqInsert");
+    const cpu =
+      dsq !== abi.DSQ_LOCAL ? this.#cpuOf(dsq, "dsqInsert") : this.#dispatchCpu >= 0 ? this.#dispatchCpu : task.cpu[p]!;
+    if (p === this.#selecting) return cpu;
+    if (!task.mayUse(p, cpu)) this.#fail(`dsqInsert: task ${p} may not use CPU ${cpu}`);
+    if (task.onRq[p] !== 0 && task.cpu[p] !== cpu)
+      this.#fail(`dsqInsert: task ${p} waits on CPU ${task.cpu[p]!}, and perCpuQueues leaves moves to the core`);
+    return cpu;
+  }
+
+  /** The global queue or one of the policy's own. */
+  #shared(dsq: number, call: string): number {
+    if (dsq === abi.DSQ_GLOBAL) return this.#global;
+    if (!this.dsqs.exists(dsq) || dsq <= this.#global) this.#fail(`${call}: there is no dispatch queue ${dsq}`);
     return dsq;
   }
 
+  #cpuOf(dsq: number, call: string): number {
+    const cpu = dsq & ~abi.DSQ_LOCAL_ON;
+    if (cpu >= this.cpus) this.#fail(`${call}: there is no CPU ${cpu}`);
+    return cpu;
+  }
+
+  #isCpu(cpu: number): boolean {
+    return Number.isInteger(cpu) && cpu >= 0 && cpu < this.cpus;
+  }
+
+  #countCall(): void {
+    if (++this.#calls > POLICY_CALLS_MAX)
+      this.#fail(`the policy called its helpers ${POLICY_CALLS_MAX} times without end`);
+  }
+
   #fail(message: string): never {
-    throw new PolicyError(message);
+    throw new PolicyError(message, EjectReason.BadDispatch);
   }
 
   #weigh(p: number, nice: number): void {
@@ -650,8 +802,10 @@ export class Sched implements SchedKernel {
     this.#world.resched(cpu);
   }
 
+  /** A policy is replaced under all run-queue locks: who has one sees which policy rules, and that it stays. */
   #lock(cpu: number): void {
     this.#world.locks.lock(this.cpu.locks, cpuAt(cpu));
+    if (this.#words[EPOCH] !== this.#epoch) this.#adopt();
   }
 
   #unlock(cpu: number): void {
@@ -672,4 +826,25 @@ export class Sched implements SchedKernel {
 /** A policy's mistake: thrown through the policy's own frames, caught by the core, ends in its ejection. */
 class PolicyError extends Error {
   override readonly name = "PolicyError";
+  readonly reason: number;
+  constructor(message: string, reason: number) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+/** What a policy's function returned, if it is a policy. */
+function wellFormed(policy: SchedPolicy): SchedPolicy {
+  const given: unknown = policy;
+  if (typeof given !== "object" || given === null)
+    throw new Error("the function returns no policy, an object { name, enqueue, ... }");
+  if (typeof policy.name !== "string") throw new Error('the policy has no "name"');
+  if (typeof policy.enqueue !== "function") throw new Error('the policy has no function "enqueue"');
+  for (const operation of OPERATIONS)
+    if (policy[operation] !== undefined && typeof policy[operation] !== "function")
+      throw new Error(`the policy's "${operation}" is not a function`);
+  const { timeoutMs } = policy;
+  if (timeoutMs !== undefined && !(timeoutMs > 0))
+    throw new Error(`the policy's timeoutMs is ${timeoutMs}, not above 0`);
+  return policy;
 }

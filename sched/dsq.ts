@@ -8,13 +8,14 @@
  * Each queue has a futex word; the injected locks take it (a machine in one thread injects locks that do nothing).
  */
 import type { Arena } from "../kernel/lib/arena.ts";
-import { assert } from "../kernel/lib/assert.ts";
-import { KeyedHeap } from "../kernel/lib/keyed_heap.ts";
+import { assert, panic } from "../kernel/lib/assert.ts";
+import { checkHeap, KeyedHeap } from "../kernel/lib/keyed_heap.ts";
 import type { TaskTable } from "./table.ts";
 
 /** How this machine takes locks. Words are futexes of kernel/lib/lock.ts. */
 export interface LockOps {
   lock(words: Int32Array, at: number): void;
+  tryLock(words: Int32Array, at: number): boolean;
   unlock(words: Int32Array, at: number): void;
 }
 
@@ -57,8 +58,12 @@ export class DispatchQueues {
     return this.#heaps.length - 1;
   }
 
+  get full(): boolean {
+    return this.#heaps.length === this.#max;
+  }
+
   exists(queue: number): boolean {
-    return queue >= 0 && queue < this.#heaps.length;
+    return Number.isInteger(queue) && queue >= 0 && queue < this.#heaps.length;
   }
 
   hasVtime(queue: number): boolean {
@@ -141,6 +146,34 @@ export class DispatchQueues {
     if (here) this.#unlink(base, p, this.#heaps[queue]);
     this.#locks.unlock(this.#words, base);
     return here;
+  }
+
+  /** Panics unless every queue holds together; the `dsq` word each task should have, by row. */
+  check(): Int32Array {
+    const inQueue = new Int32Array(this.#tasks.rows);
+    const { dsqNext, dsqPrev } = this.#tasks;
+    for (let queue = 0; queue < this.#heaps.length; queue++) {
+      const base = queue * STRIDE;
+      let count = 0;
+      let before = 0;
+      for (let p = this.#words[base + HEAD]!; p !== 0; p = dsqNext[p]!) {
+        if (inQueue[p] !== 0) panic("checkSched: a task is on two dispatch queues", p, queue);
+        inQueue[p] = queue + 1;
+        if (dsqPrev[p] !== before) panic("checkSched: a dispatch queue's links disagree", p, queue);
+        before = p;
+        count++;
+      }
+      if (this.#words[base + TAIL] !== before) panic("checkSched: a dispatch queue's tail is not its last", queue);
+      const heap = this.#heaps[queue];
+      if (heap !== undefined) {
+        checkHeap(heap);
+        if (count > 0 && heap.size > 0) panic("checkSched: a queue holds tasks of both kinds", queue);
+        for (let at = 1; at <= heap.size; at++) inQueue[heap.items[heap.base + at]!] = queue + 1;
+        count += heap.size;
+      }
+      if (this.#words[base + COUNT] !== count) panic("checkSched: a dispatch queue's count is wrong", queue, count);
+    }
+    return inQueue;
   }
 
   #firstInHeap(heap: KeyedHeap, cpu: number): number {

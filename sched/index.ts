@@ -1,4 +1,5 @@
 /** The scheduler's face: the core, its statistics, the policies that come with it, and what workloads are made of. */
+export { checkSched } from "./check.ts";
 export { COSTS } from "./cost.ts";
 export type { Background, Costs, CostsName } from "./cost.ts";
 export { NO_PARENT, Sched } from "./core.ts";
@@ -9,7 +10,7 @@ export { cfs } from "./policies/cfs.ts";
 export { eevdf } from "./policies/eevdf.ts";
 export { fifo } from "./policies/fifo.ts";
 export { roundRobin, rr } from "./policies/rr.ts";
-export { cpuAt } from "./table.ts";
+export { cpuAt, TaskState } from "./table.ts";
 export { Op } from "./workload/program.ts";
 export type { Program, TaskSpec, Workload } from "./workload/program.ts";
 export { closedWorkload, draw, meanOf, openWorkload, periodicWorkload, secondMomentOf } from "./workload/generate.ts";

@@ -35,7 +35,7 @@ import {
   BlkType,
   VIRTIO_ID_BLOCK,
 } from "./blk_format.ts";
-import { BlkSlots } from "./blk_slots.ts";
+import { BlkSlots, NO_STATUS } from "./blk_slots.ts";
 import { PackedRing } from "./ring_packed.ts";
 import { SplitRing } from "./ring_split.ts";
 
@@ -393,7 +393,12 @@ export class VirtioBlk implements BlockDevice {
 
   #complete(queue: Queue, slot: number, usedBytes: number): void {
     const request = queue.requests[slot]!;
-    const status = queue.slots.status(slot);
+    let status = queue.slots.status(slot);
+    // take() may have found more than was there at the pull: this slot's status has come since.
+    if (status === NO_STATUS) {
+      queue.slots.pull();
+      status = queue.slots.status(slot);
+    }
     const step = queue.steps[slot]!;
     let result: number = status === BlkStatus.Ok ? 0 : status === BlkStatus.Unsupported ? EOPNOTSUPP : EIO;
     if (result === 0 && step !== Step.PostFlush) {

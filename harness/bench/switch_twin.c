@@ -202,7 +202,7 @@ static void enqueue(int p, int flags) {
   int c = cpu_of[p];
   if (flags != 0) {
     update_curr(c);
-    if (home[p] != c) vruntime[p] += min_vruntime[c] - min_vruntime[home[p]];
+    if (home[p] != c) vruntime[p] += min_vruntime[c] - (home[p] < 0 ? 0 : min_vruntime[home[p]]);
     if (flags & NEW) {
       double debit = min_vruntime[c] + fair_delta(slice_of(c, p), p);
       vruntime[p] = curr[c] != 0 && vruntime[curr[c]] > debit ? vruntime[curr[c]] : debit;
@@ -215,7 +215,7 @@ static void enqueue(int p, int flags) {
   heap_set(&waiting[c], p, vruntime[p], serial[c]++);
   if (flags == 0) return;
   int r = curr[c];
-  if (r == 0 || resched[c] || behind(r, p) != 1) return;
+  if (r == 0 || joined[r] == 0 || resched[c] || behind(r, p) != 1) return;
   next_buddy[c] = p;
   if (nr[c] >= 8) last_buddy[c] = r;
   preempt(c);
@@ -240,6 +240,8 @@ static void migrate(int p, int from, int to) {
   update_curr(c);
   heap_remove(&waiting[c], p);
   leave(c, p);
+  vruntime[p] -= min_vruntime[c];
+  home[p] = -1;
   follow_min(c, curr[c]);
   unlink_rq(p, from);
   cpu_of[p] = to;
@@ -427,12 +429,12 @@ static void run(double until) {
       heap_set(&events, slot, now + TICK, 2);
       tick(slot - rows);
     }
-    if (any_pending) {
+    while (any_pending) {
       any_pending = 0;
       for (int c = 0; c < cpus; c++)
         if (pending[c]) {
           pending[c] = 0;
-          heap_set(&events, rows + cpus + c, now, 3);
+          on_cpu(c);
         }
     }
   }

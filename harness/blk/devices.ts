@@ -6,6 +6,9 @@
  * worker under a supervisor, and its `open` is called there.
  */
 import type { BlockDevice } from "../../kernel/abi/block.ts";
+import { panic } from "../../kernel/lib/assert.ts";
+import { QEMU_DEVICES } from "../qemu/machines.ts";
+import type { QemuDeviceName } from "../qemu/machines.ts";
 import type { HostileDriverReport } from "./hostile_driver.ts";
 import type { VerifyJob, VerifyReport } from "./verify.ts";
 
@@ -32,10 +35,18 @@ export interface DeviceOpener {
   readonly help: string;
   open(options: OpenOptions): OpenedDevice | Promise<OpenedDevice>;
   /** Carries out the whole job elsewhere; missing: in this thread. */
-  run?(job: VerifyJob): Promise<VerifyReport>;
+  run?(job: VerifyJob, progress: (done: number) => void): Promise<VerifyReport>;
 }
 
 const simulated = async (): Promise<typeof import("./sim_devices.ts")> => import("./sim_devices.ts");
+
+/** QEMU's devices are opened in the worker, by qemu_device.ts; here whole jobs are sent there. */
+const onQemu = (name: QemuDeviceName): DeviceOpener => ({
+  name,
+  help: QEMU_DEVICES[name].help,
+  open: () => panic("a QEMU device is opened in its worker", name),
+  run: async (job, progress) => (await import("./qemu_device.ts")).verifyOnQemu(name, job, progress),
+});
 
 /** Modules load when a device is opened. */
 export const DEVICES: readonly DeviceOpener[] = [
@@ -54,13 +65,25 @@ export const DEVICES: readonly DeviceOpener[] = [
     help: "our NVMe controller",
     open: async (options) => (await simulated()).openSimNvme(options),
   },
+  onQemu("qemu-mmio"),
+  onQemu("qemu-pci"),
+  onQemu("qemu-nvme"),
 ];
 
 /** Other people's devices that answer the same hostile drivers as ours, for comparison. */
 export interface HostileOracle {
   readonly name: string;
   readonly help: string;
-  run(cases: number, seed: number): Promise<HostileDriverReport>;
+  run(cases: number, seed: number, progress: (done: number) => void): Promise<HostileDriverReport>;
 }
 
-export const ORACLES: readonly HostileOracle[] = [];
+const oracleOnQemu = (name: string, device: QemuDeviceName): HostileOracle => ({
+  name,
+  help: QEMU_DEVICES[device].help,
+  run: async (cases, seed, progress) => (await import("./qemu_device.ts")).hostileOnQemu(device, cases, seed, progress),
+});
+
+export const ORACLES: readonly HostileOracle[] = [
+  oracleOnQemu("qemu", "qemu-mmio"),
+  oracleOnQemu("qemu-pci", "qemu-pci"),
+];

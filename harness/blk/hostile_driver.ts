@@ -6,6 +6,8 @@
 import type { Dma } from "../../kernel/abi/bus.ts";
 import type { VirtioTransport } from "../../kernel/abi/virtio.ts";
 import { nextBelow, prng, seedPrng } from "../../kernel/lib/prng.ts";
+import { configDifferences } from "./config_oracle.ts";
+import type { ConfigDifference } from "./config_oracle.ts";
 import { DRIVER_ATTACKS, End, lay } from "./driver_attacks.ts";
 import type { DriverAttack, DriverScene } from "./driver_attacks.ts";
 import { report } from "./hostile_device.ts";
@@ -14,16 +16,17 @@ import { RawDriver } from "./raw_driver.ts";
 import type { Outcome } from "./raw_driver.ts";
 import { simVirtio } from "./sim_devices.ts";
 
-const SECTORS = 256;
+/** Size of an attacked disk. */
+export const HOSTILE_SECTORS = 256;
 const RAM_BYTES = 1 << 20;
 const WRITE = 2;
 
-/** A device to attack. `settle` lets it work; `readMedium` shows its disk, where that is cheap. */
+/** A device to attack. `settle` lets it work until its used ring moves, long if patient; `readMedium` shows its disk, where that is cheap. */
 export interface Target {
   readonly dma: Dma;
   readonly transport: VirtioTransport;
   readonly sectors: number;
-  settle(): void;
+  settle(usedAddr: number, isPatient: boolean): void;
   readonly image?: Uint8Array;
 }
 
@@ -35,9 +38,9 @@ export function endOf(outcome: Outcome): End {
 }
 
 export function simTarget(kind: "mmio" | "pci"): Target {
-  const shape = { sectors: SECTORS, isVolatile: false, ramBytes: RAM_BYTES };
+  const shape = { sectors: HOSTILE_SECTORS, isVolatile: false, ramBytes: RAM_BYTES };
   const { ram, transport, bus, disk } = simVirtio(kind, shape, { queues: 1, queueSize: 16 });
-  return { dma: ram, transport, sectors: SECTORS, settle: () => bus.step(), image: disk.image };
+  return { dma: ram, transport, sectors: HOSTILE_SECTORS, settle: () => bus.step(), image: disk.image };
 }
 
 /** One device under attack. */
@@ -53,7 +56,7 @@ export class Attacked {
   }
 
   /** Carries out the case; `random` has been seeded with it. */
-  run(attack: DriverAttack, random: Int32Array): { outcome: Outcome; wrong: string | undefined } {
+  run(attack: DriverAttack, random: Int32Array, isPatient = false): { outcome: Outcome; wrong: string | undefined } {
     const raw = this.#raw;
     const none = { needsReset: false, used: 0, usedBytes: -1, status: 255 };
     if (!raw.start(attack.features ?? 0n)) return { outcome: none, wrong: "the device does not start" };
@@ -77,7 +80,7 @@ export class Attacked {
     attack.spoil(scene);
     const fill = 1 + nextBelow(random, 255);
     raw.kick(fill);
-    this.target.settle();
+    this.target.settle(raw.usedAddr(), isPatient);
     const outcome = raw.outcome();
     return { outcome, wrong: this.#judge(attack, outcome, isRead, sector, dataBytes, fill) };
   }
@@ -121,7 +124,11 @@ export interface OracleDifference {
   count: number;
 }
 
-export type HostileDriverReport = HostileReport & { readonly differences: readonly OracleDifference[] };
+export type HostileDriverReport = HostileReport & {
+  readonly differences: readonly OracleDifference[];
+  /** What the two devices say about themselves differently; without an oracle none. */
+  readonly config: readonly ConfigDifference[];
+};
 
 export class HostileDriverRun {
   readonly classes = new Map<string, DriverClassCount>();
@@ -153,7 +160,11 @@ export class HostileDriverRun {
       if (wrong !== undefined) return `${attack.name}: ${wrong}`;
       if (this.#oracle === undefined) return undefined;
       random.set(start);
-      return this.#compare(attack, outcome, this.#oracle.run(attack, random).outcome);
+      const theirs = this.#oracle.run(attack, random).outcome;
+      if (endOf(theirs) !== End.Nothing || end === End.Nothing) return this.#compare(attack, outcome, theirs);
+      // Nothing yet, or nothing at all? A device in another process may have been kept from its work.
+      random.set(start);
+      return this.#compare(attack, outcome, this.#oracle.run(attack, random, true).outcome);
     } catch (error) {
       return `${attack.name}: the device threw: ${error instanceof Error ? error.message : String(error)}`;
     }
@@ -182,6 +193,12 @@ export function hostileDriver(
   oracle?: Target,
 ): HostileDriverReport {
   const run = new HostileDriverRun(oracle);
+  const config = oracle === undefined ? [] : configDifferences(simTarget("mmio").transport, oracle.transport);
   const base = report("device", run, run.classes, cases, seed, progress);
-  return { ...base, differences: [...run.differences.values()] };
+  const unexplained = config.find(({ reason }) => reason === null);
+  const differences = [...run.differences.values()];
+  if (unexplained === undefined) return { ...base, differences, config };
+  const { what, ours, theirs } = unexplained;
+  const firstViolation = base.firstViolation ?? `${what}: ours ${ours}, the oracle ${theirs}`;
+  return { ...base, violations: base.violations + 1, firstViolation, differences, config };
 }

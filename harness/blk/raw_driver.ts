@@ -123,9 +123,10 @@ export class RawDriver {
 
   /** Shows everything to the device and notifies it. */
   kick(fill: number): void {
-    this.dma.write(this.base, this.bytes.subarray(0, USED_AT));
     this.dma.write((this.base + TABLE_AT) as PhysAddr, this.bytes.subarray(TABLE_AT, DATA_AT));
     this.dma.write((this.base + DATA_AT) as PhysAddr, this.#data.fill(fill));
+    // The rings last: a device that runs beside us may look at any time, as after a late notification of the last case.
+    this.dma.write(this.base, this.bytes.subarray(0, USED_AT));
     this.transport.notify(0);
   }
 

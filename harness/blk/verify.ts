@@ -18,6 +18,8 @@ export interface VerifyJob {
   readonly sectors: number;
   readonly driver: Readonly<Record<string, number | boolean>>;
   readonly unmapped: boolean;
+  /** How long a QEMU may be silent; undefined: its default. */
+  readonly qemuTimeoutMs?: number;
 }
 
 export interface VerifyReport {

@@ -5,6 +5,7 @@
  */
 import type { Command } from "commander";
 import type { HostileReport } from "../blk/hostile_device.ts";
+import type { HostileDriverReport } from "../blk/hostile_driver.ts";
 import type { VerifyJob, VerifyReport } from "../blk/verify.ts";
 import { EXIT, UserError } from "./exit.ts";
 
@@ -44,6 +45,7 @@ interface VerifyOptions {
   eventIdx: boolean;
   inOrder: boolean;
   unmapped: boolean;
+  qemuTimeout: string;
   format: string;
 }
 
@@ -62,6 +64,7 @@ function verifyJob(options: VerifyOptions): VerifyJob {
       inOrder: options.inOrder,
     },
     unmapped: options.unmapped,
+    qemuTimeoutMs: 1000 * wholeNumber("--qemu-timeout", options.qemuTimeout, 1, 3600),
   };
 }
 
@@ -74,7 +77,7 @@ async function runVerify(job: VerifyJob): Promise<VerifyReport> {
     DEVICES.map((one) => one.name),
   );
   const opener = DEVICES.find((one) => one.name === name)!;
-  if (opener.run !== undefined) return opener.run(job);
+  if (opener.run !== undefined) return opener.run(job, progressTo(job.ops, "verified"));
   const { verify } = await import("../blk/verify.ts");
   const opened = await opener.open(job);
   try {
@@ -105,7 +108,7 @@ interface HostileOptions {
   format: string;
 }
 
-async function runHostile(options: HostileOptions): Promise<HostileReport> {
+async function runHostile(options: HostileOptions): Promise<HostileReport | HostileDriverReport> {
   const side = chosen("--side", options.side, ["driver", "device"]);
   const cases = wholeNumber("--cases", options.cases, 1, OPS_MAX);
   const seed = wholeNumber("--seed", options.seed, 0, 2 ** 32 - 1);
@@ -115,13 +118,22 @@ async function runHostile(options: HostileOptions): Promise<HostileReport> {
     const names = ORACLES.map((one) => one.name);
     const oracle = ORACLES.find((one) => one.name === chosen("--oracle", options.oracle!, names))!;
     if (side === "driver") throw new UserError(`--oracle compares devices: use it with --side device`);
-    return oracle.run(cases, seed);
+    return oracle.run(cases, seed, progress);
   }
   if (side === "driver") return (await import("../blk/hostile_device.ts")).hostileDevice(cases, seed, progress);
   return (await import("../blk/hostile_driver.ts")).hostileDriver(cases, seed, progress);
 }
 
-function printHostile(report: HostileReport, format: string): void {
+function printDifferences({ differences, config }: HostileDriverReport): void {
+  const rows = [
+    ...differences.map(({ attack, count, ...ends }) => ({ ...ends, what: `${attack} (${count})` })),
+    ...config,
+  ];
+  for (const { what, ours, theirs, reason } of rows)
+    process.stdout.write(`differs: ${what}: ours ${ours}, theirs ${theirs}: ${reason ?? "NO REASON GIVEN"}\n`);
+}
+
+function printHostile(report: HostileReport | HostileDriverReport, format: string): void {
   if (format === "json") {
     process.stdout.write(`${JSON.stringify(report)}\n`);
     return;
@@ -131,6 +143,7 @@ function printHostile(report: HostileReport, format: string): void {
     const parts = Object.entries(counts).map(([key, count]) => `${key} ${count}`);
     process.stdout.write(`${name.padEnd(52)} ${parts.join(", ")}\n`);
   }
+  if ("differences" in report) printDifferences(report);
   process.stdout.write(`${side} under attack: ${cases} cases, ${violations} violations; seed ${seed}, `);
   process.stdout.write(`${Math.round(casesPerSecond)} cases/s\n`);
   if (firstViolation !== null)
@@ -155,6 +168,7 @@ export function register(program: Command): void {
     .option("--no-event-idx", "without the event index")
     .option("--in-order", "in-order use, where the device offers it", false)
     .option("--unmapped", "DMA memory that cannot be mapped (simulated devices)", false)
+    .option("--qemu-timeout <s>", "seconds that a QEMU may be silent", "10")
     .option("--format <format>", "text or json", "text")
     .action(async (options: VerifyOptions) => {
       const format = chosen("--format", options.format, ["text", "json"]);
@@ -170,7 +184,7 @@ export function register(program: Command): void {
     .requiredOption("--side <side>", "which of ours is under attack: driver or device")
     .option("--cases <n>", "cases", "100000")
     .option("--seed <n>", "seed of the first case; case i has seed + i", "1")
-    .option("--oracle <name>", "with --side device: compare with another device (qemu)")
+    .option("--oracle <name>", "with --side device: compare with another device (qemu, qemu-pci)")
     .option("--format <format>", "text or json", "text")
     .action(async (options: HostileOptions) => {
       const format = chosen("--format", options.format, ["text", "json"]);

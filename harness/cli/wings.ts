@@ -34,6 +34,21 @@ export const WINGS: readonly Wing[] = [
     load: () => import("./trace.ts"),
   },
   {
+    group: "Drivers and real devices:",
+    commands: { blk: "block drivers against simulated devices and QEMU's" },
+    load: () => import("./blk.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { nbd: "serve a disk of ours over NBD" },
+    load: () => import("./nbd.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { guest: "real Linux guests on our disks" },
+    load: () => import("./guest.ts"),
+  },
+  {
     group: "Measure and try:",
     commands: { bench: "run a benchmark against its peers, or list them" },
     load: () => import("./bench.ts"),
