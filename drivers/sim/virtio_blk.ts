@@ -113,7 +113,10 @@ export class VirtioBlkDevice implements DeviceModel, Stepped {
     if (this.#options.readOnly) offer |= BlkFeature.ReadOnly;
     if (limits.discard) offer |= BlkFeature.Discard;
     if (limits.writeZeroes) offer |= BlkFeature.WriteZeroes;
-    return offer & ~this.#options.without;
+    offer &= ~this.#options.without;
+    // A cache mode means something only where there is a flush (5.2.5.2).
+    if ((offer & BlkFeature.Flush) === 0n) offer &= ~BlkFeature.ConfigWce;
+    return offer;
   }
 
   #fillConfig(): void {

@@ -3,7 +3,8 @@
  *
  * - probeVirtioBlk(dma, transport, options)   negotiates and starts; EIO or ENOSYS when the device will not do
  * - submit, poll, limits                      the BlockDevice face; submitTo chooses the queue
- * - wait(timeoutNs)        sleeps on the interrupt; true: a completion or a configuration change may be there
+ * - wait(timeoutNs)        sleeps on the interrupt; true: a completion or a configuration change may be there. Used
+ *                          buffers that wait to be polled come first: the configuration is looked at when there are none
  * - refresh()              takes over a changed configuration (resize) and sees NEEDS_RESET
  * - readId, setWriteCache, resetQueue, restart, close
  *
