@@ -17,8 +17,8 @@ export const ENOSPC = -28 as Errno;
 export const ENOSYS = -38 as Errno;
 export const EOPNOTSUPP = -95 as Errno;
 export const ETIMEDOUT = -110 as Errno;
-export const EIOCBQUEUED = -529 as Errno;
 /** Inside the kernel only: taken and in flight, the answer comes later (include/linux/errno.h). Never seen by a task. */
+export const EIOCBQUEUED = -529 as Errno;
 
 /** A function that can fail as expected returns `T | Errno`; this narrows it. */
 export const isErr = (value: number): value is Errno => value < 0;

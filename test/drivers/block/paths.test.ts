@@ -14,7 +14,7 @@ import {
   readDirect,
   writeDirect,
 } from "../../../drivers/index.ts";
-import { EFAULT, EINVAL, EIO } from "../../../kernel/abi/errno.ts";
+import { EFAULT, EINVAL, EIO, EIOCBQUEUED } from "../../../kernel/abi/errno.ts";
 import { PAGE_SIZE, nanos } from "../../../kernel/abi/units.ts";
 import { next32, nextBelow, prng } from "../../../kernel/lib/prng.ts";
 
@@ -39,27 +39,44 @@ describe("direct access", () => {
 });
 
 describe("BlockBacking", () => {
-  it("says false while in flight, then gives the page; an error is given once", () => {
+  it("a call in flight is completed by poll(), an error too", () => {
     let now = 0;
     const faults = new FaultPlan([{ kind: "eio-read", from: 80, to: 88 }], 1);
     const disk = new SimDisk({ sectors: SECTORS, now: () => nanos(now), service: SATA_SSD, faults });
     disk.image.fill(5, 2 * PAGE_SIZE, 3 * PAGE_SIZE);
-    const store = new BlockBacking(disk);
+    const ended: [number, number][] = [];
+    const store = new BlockBacking(disk, (io, result) => void ended.push([io, result]));
     const page = new Uint8Array(PAGE_SIZE);
     expect(store.size()).toBe(SECTORS * 512);
-    expect(store.readPages(2, page)).toBe(false);
-    expect(page[0]).toBe(0);
+    expect(store.readPages(2, [page], 1)).toBe(EIOCBQUEUED);
+    expect(store.poll()).toBe(false);
     now = 1e9;
-    expect(store.readPages(2, page)).toBe(true);
+    expect(store.poll()).toBe(true);
+    expect(ended).toEqual([[1, 0]]);
     expect(page[0]).toBe(5);
-    expect(store.readPages(10, page)).toBe(false);
+    expect(store.readPages(10, [page], 2)).toBe(EIOCBQUEUED);
     now = 2e9;
-    expect(store.readPages(10, page)).toBe(EIO);
-    expect(store.writePages(3, page)).toBe(false);
-    page.fill(9);
+    expect(store.poll()).toBe(true);
+    expect(store.writePages(3, [new Uint8Array(PAGE_SIZE).fill(9)], 3)).toBe(EIOCBQUEUED);
     now = 3e9;
-    expect(store.writePages(3, page)).toBe(true);
-    expect(disk.image[3 * PAGE_SIZE]).toBe(5);
+    expect(store.poll()).toBe(true);
+    expect(ended).toEqual([
+      [1, 0],
+      [2, EIO],
+      [3, 0],
+    ]);
+    expect(disk.image[3 * PAGE_SIZE]).toBe(9);
+  });
+
+  it("a memory disk answers at once; the last part of a page beyond the end is zeroes", () => {
+    const disk = new SimDisk({ sectors: 12 });
+    disk.image.fill(7);
+    const store = new BlockBacking(disk, () => expect.unreachable("nothing is in flight"));
+    const pages = [new Uint8Array(PAGE_SIZE).fill(1), new Uint8Array(PAGE_SIZE).fill(1)];
+    expect(store.readPages(0, pages, 1)).toBe(0);
+    expect(pages[0]).toEqual(new Uint8Array(PAGE_SIZE).fill(7));
+    expect(pages[1]!.subarray(0, 2048)).toEqual(new Uint8Array(2048).fill(7));
+    expect(pages[1]!.subarray(2048)).toEqual(new Uint8Array(2048));
   });
 });
 
