@@ -1,10 +1,10 @@
 /** The face of the drivers: what the kernel and the harness may use. */
-export { blockRequest, checkRequest } from "./block/request.ts";
+export { blockRequest } from "./block/request.ts";
 export { VIRTIO_BLK_DEFAULTS, VirtioBlk, probeVirtioBlk } from "./virtio/blk.ts";
 export type { VirtioBlkOptions } from "./virtio/blk.ts";
+export { MMIO_BYTES } from "./virtio/mmio_layout.ts";
 export { mmioTransport } from "./virtio/transport_mmio.ts";
 export { pciTransport } from "./virtio/transport_pci.ts";
-export { pciCaps, pciEnableMsix, pciMapBars } from "./pci/pci.ts";
 export type { BarWindow } from "./pci/pci.ts";
 export { SimBus } from "./sim/bus.ts";
 export { SimRam } from "./sim/ram.ts";
@@ -22,10 +22,10 @@ export type { NvmeOptions } from "./nvme/nvme.ts";
 export { NvmeDevice, attachNvme } from "./sim/nvme.ts";
 export { BlockQueue } from "./block/queue.ts";
 export type { BlockQueueOptions, QueuedDevice } from "./block/queue.ts";
-export { TASK_IO, TaskAccounts } from "./block/accounting.ts";
+export { TASK_IO } from "./block/accounting.ts";
 export { BlockBacking } from "./block/backing.ts";
 export { pollUntilEnded, readDirect, writeDirect } from "./block/direct.ts";
-export { ECANCELED, IOSQE_IO_DRAIN, IOSQE_IO_LINK, IoOp, IoRing, RWF_DSYNC, ioRingBytes } from "./block/io_ring.ts";
+export { ECANCELED, IOSQE_IO_DRAIN, IOSQE_IO_LINK, IoOp, IoRing, ioRingBytes } from "./block/io_ring.ts";
 export { ELEVATORS } from "./block/elevator/index.ts";
 export type { ServiceModel } from "./sim/disk_service.ts";
 export { SplitRing } from "./virtio/ring_split.ts";

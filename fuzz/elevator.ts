@@ -1,6 +1,6 @@
 /** Fuzz target: every elevator of the house against the elevator contract. */
 import { ELEVATORS } from "../drivers/index.ts";
-import { checkElevator } from "../harness/blk/elevator_check.ts";
+import { checkElevator } from "../harness/index.ts";
 import type { Elevator } from "../kernel/abi/elevator.ts";
 import type { FuzzResult, FuzzTarget } from "./target.ts";
 

@@ -1,6 +1,5 @@
 /** Fuzz target: our virtio-blk device against hostile drivers. */
-import { DRIVER_ATTACKS, End } from "../harness/blk/driver_attacks.ts";
-import { HostileDriverRun } from "../harness/blk/hostile_driver.ts";
+import { DRIVER_ATTACKS, DeviceEnd, HostileDriverRun } from "../harness/index.ts";
 import type { FuzzResult, FuzzTarget } from "./target.ts";
 
 const PROGRESS_EVERY = 1024;
@@ -22,6 +21,6 @@ export const target: FuzzTarget = {
   /** Noise that is only allowed to end well: the device cannot do that. */
   canary: (seed) => {
     const noise = DRIVER_ATTACKS.find((attack) => attack.name === "descriptors are noise")!;
-    return campaign(new HostileDriverRun(undefined, [{ ...noise, ends: [End.Ok] }]), seed, CANARY_RUNS, () => {});
+    return campaign(new HostileDriverRun(undefined, [{ ...noise, ends: [DeviceEnd.Ok] }]), seed, CANARY_RUNS, () => {});
   },
 };

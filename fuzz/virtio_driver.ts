@@ -1,6 +1,5 @@
 /** Fuzz target: our virtio-blk driver against hostile devices. */
-import { DEVICE_ATTACKS } from "../harness/blk/device_attacks.ts";
-import { HostileDeviceRun } from "../harness/blk/hostile_device.ts";
+import { DEVICE_ATTACKS, HostileDeviceRun } from "../harness/index.ts";
 import type { FuzzResult, FuzzTarget } from "./target.ts";
 
 const PROGRESS_EVERY = 1024;

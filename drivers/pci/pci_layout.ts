@@ -20,14 +20,12 @@ export const Cfg = {
 
 export const COMMAND_MEMORY = 1 << 1;
 export const COMMAND_BUS_MASTER = 1 << 2;
-export const COMMAND_INTX_DISABLE = 1 << 10;
 export const STATUS_INTERRUPT = 1 << 3;
 export const STATUS_CAPABILITIES = 1 << 4;
 
 export const Cap = { Vendor: 0x09, Msix: 0x11 } as const;
 
 /** MSI-X: control at +2, table offset and BAR at +4, pending bits at +8; 16 bytes an entry, mask in bit 0 of the last word. */
-export const MSIX_CAP_BYTES = 12;
 export const MSIX_CONTROL_ENABLE = 1 << 15;
 export const MSIX_CONTROL_MASK_ALL = 1 << 14;
 export const MSIX_CONTROL_SIZE_MASK = 0x7ff;

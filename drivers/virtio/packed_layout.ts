@@ -8,8 +8,7 @@
  */
 export const PACKED_F_AVAIL = 1 << 7;
 export const PACKED_F_USED = 1 << 15;
-/** id and flags within a descriptor. */
-export const PACKED_ID = 12;
+/** The flags within a descriptor. */
 export const PACKED_FLAGS = 14;
 export const PACKED_SIZE_MAX = 32_768;
 

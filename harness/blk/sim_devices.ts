@@ -2,6 +2,7 @@
 import { SECTOR_SIZE } from "../../kernel/abi/block.ts";
 import type { Errno, PhysAddr } from "../../kernel/abi/units.ts";
 import {
+  MMIO_BYTES,
   NvmeDevice,
   SimBus,
   SimDisk,
@@ -69,7 +70,7 @@ export function simVirtio(
 
 function attachMmio(bus: SimBus, device: VirtioBlkDevice): VirtioTransport | Errno {
   const line = bus.line();
-  bus.attach(SIM_MMIO_BASE, 0x200, new VirtioMmioWindow(device.virtio, line));
+  bus.attach(SIM_MMIO_BASE, MMIO_BYTES, new VirtioMmioWindow(device.virtio, line));
   return mmioTransport(bus, SIM_MMIO_BASE, line);
 }
 
