@@ -34,6 +34,11 @@ export const WINGS: readonly Wing[] = [
     load: () => import("./trace.ts"),
   },
   {
+    group: "Experiments:",
+    commands: { mm: "memory: fragmentation, real traces, seeded bugs" },
+    load: () => import("./mm.ts"),
+  },
+  {
     group: "Measure and try:",
     commands: { bench: "run a benchmark against its peers, or list them" },
     load: () => import("./bench.ts"),
