@@ -34,6 +34,11 @@ export const WINGS: readonly Wing[] = [
     load: () => import("./trace.ts"),
   },
   {
+    group: "Experiments:",
+    commands: { mm: "memory: fragmentation, real traces, eviction, seeded bugs" },
+    load: () => import("./mm.ts"),
+  },
+  {
     group: "Drivers and real devices:",
     commands: { blk: "block drivers against simulated devices and QEMU's" },
     load: () => import("./blk.ts"),
