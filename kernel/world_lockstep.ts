@@ -140,7 +140,7 @@ export class LockstepWorld {
     this.#time[0] = at >= busy ? at + this.#costs.irq : busy;
     if (this.programs.begin(p)) sched.wakeNew(p, cpu, 0);
     else sched.wake(p, cpu, WakeContext.Timer);
-    this.#time[0]! += this.#costs.wake;
+    this.#time[0] += this.#costs.wake;
     this.#endInterrupt(cpu, Math.max(at, busy));
   }
 
@@ -158,7 +158,7 @@ export class LockstepWorld {
     this.#time[0] = from;
     this.#events.set(this.#rows + cpu, at + this.#tickNs, RANK_TICK);
     this.sched.tick(cpu);
-    this.#time[0]! += this.#costs.tick;
+    this.#time[0] += this.#costs.tick;
     this.#endInterrupt(cpu, from);
   }
 
@@ -183,11 +183,11 @@ export class LockstepWorld {
     this.#step(cpu, p);
   }
 
-  /** True when nothing but the watchdog is left. */
+  /** True when nothing is left to happen but the watchdog, and nobody waits for a CPU. */
   #onWatchdog(slot: number, at: number): boolean {
     this.#events.set(slot, at + WATCHDOG_PERIOD_NS, 0);
-    this.sched.watchdog();
-    return this.#events.size === 1 && !this.#anyPending;
+    const waiting = this.sched.watchdog();
+    return !waiting && this.#events.size === 1 && !this.#anyPending;
   }
 
   /** Task p goes on where its program stands, on its CPU, until it computes, blocks, exits or must let another run. */
