@@ -28,6 +28,8 @@ const BASE_SLICE_NS = 700_000;
 /** `ref` moves up when V is beyond it by this: little enough that 10,000 tasks' sum stays a whole number in a double. */
 const REF_REACH_NS = 2 ** 22;
 
+const virtualOf = (ns: number, weight: number): number => Math.floor((ns * NICE_0_LOAD) / weight);
+
 export const eevdf: PolicyFactory = (k) => {
   const scale = 1 + Math.floor(Math.log2(Math.min(k.cpus, 8)));
   const baseSlice = BASE_SLICE_NS * scale;
@@ -61,7 +63,6 @@ export const eevdf: PolicyFactory = (k) => {
   const stack = new Int32Array(64);
 
   const fairDelta = (ns: number, p: number): number => virtualOf(ns, loadWeight[p]!);
-  const virtualOf = (ns: number, weight: number): number => Math.floor((ns * NICE_0_LOAD) / weight);
 
   /** V, rounded down (avg_vruntime). */
   const averageOf = (cpu: number): number =>
