@@ -5,3 +5,9 @@ export { attachRings, createRings, drainRing, ringCursor, ringWrite } from "./ob
 export type { EventRing, EventRings, RingCursor } from "./observe/ring.ts";
 export { createTracer, noTrace } from "./observe/tracer.ts";
 export type { TracerParts } from "./observe/tracer.ts";
+export { FEATURES } from "./config.ts";
+export type { Feature } from "./config.ts";
+export { boot } from "./boot.ts";
+export type { BootConfig, Booted } from "./boot.ts";
+export { LockstepWorld } from "./world_lockstep.ts";
+export * from "./fs/index.ts";

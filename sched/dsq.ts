@@ -6,17 +6,18 @@
  *   vtime   a KeyedHeap over the task rows, first come first served among equals
  *
  * Each queue has a futex word; the injected locks take it (a machine in one thread injects locks that do nothing).
+ * A task's row belongs to the lock of its CPU. Who takes a task of another CPU does not hold that lock: it marks the
+ * task TAKEN under the queue's lock, makes it its own CPU's, and only then clears the mark.
  */
 import type { Arena } from "../kernel/lib/arena.ts";
-import { assert } from "../kernel/lib/assert.ts";
-import { KeyedHeap } from "../kernel/lib/keyed_heap.ts";
+import { assert, panic } from "../kernel/lib/assert.ts";
+import { checkHeap, KeyedHeap } from "../kernel/lib/keyed_heap.ts";
+import type { LockOps } from "../kernel/lib/lock_ops.ts";
 import type { TaskTable } from "./table.ts";
 
-/** How this machine takes locks. Words are futexes of kernel/lib/lock.ts. */
-export interface LockOps {
-  lock(words: Int32Array, at: number): void;
-  unlock(words: Int32Array, at: number): void;
-}
+/** Values of the task table's `dsq` beside 1 + queue. */
+export const NO_DSQ = 0;
+export const TAKEN = -1;
 
 const STRIDE = 16;
 const HEAD = 1;
@@ -57,8 +58,12 @@ export class DispatchQueues {
     return this.#heaps.length - 1;
   }
 
+  get full(): boolean {
+    return this.#heaps.length === this.#max;
+  }
+
   exists(queue: number): boolean {
-    return queue >= 0 && queue < this.#heaps.length;
+    return Number.isInteger(queue) && queue >= 0 && queue < this.#heaps.length;
   }
 
   hasVtime(queue: number): boolean {
@@ -115,7 +120,7 @@ export class DispatchQueues {
     return !mixed;
   }
 
-  /** Takes off the first task that may use `cpu`; 0 when there is none. */
+  /** Takes off the first task that may use `cpu`, which now owns it; 0 when there is none. */
   takeFor(queue: number, cpu: number): number {
     const words = this.#words;
     const base = queue * STRIDE;
@@ -126,7 +131,10 @@ export class DispatchQueues {
     while (p !== 0 && !tasks.mayUse(p, cpu)) p = tasks.dsqNext[p]!;
     const heap = this.#heaps[queue];
     if (p === 0 && heap !== undefined && heap.size > 0) p = this.#firstInHeap(heap, cpu);
-    if (p !== 0) this.#unlink(base, p, heap);
+    if (p !== 0) {
+      this.#unlink(base, p, heap);
+      tasks.dsq[p] = tasks.cpu[p] === cpu ? NO_DSQ : TAKEN;
+    }
     this.#locks.unlock(words, base);
     return p;
   }
@@ -138,9 +146,40 @@ export class DispatchQueues {
     const base = queue * STRIDE;
     this.#locks.lock(this.#words, base);
     const here = this.#tasks.dsq[p] === queue + 1;
-    if (here) this.#unlink(base, p, this.#heaps[queue]);
+    if (here) {
+      this.#unlink(base, p, this.#heaps[queue]);
+      this.#tasks.dsq[p] = NO_DSQ;
+    }
     this.#locks.unlock(this.#words, base);
     return here;
+  }
+
+  /** Panics unless every queue holds together; the `dsq` word each task should have, by row. */
+  check(): Int32Array {
+    const inQueue = new Int32Array(this.#tasks.rows);
+    const { dsqNext, dsqPrev } = this.#tasks;
+    for (let queue = 0; queue < this.#heaps.length; queue++) {
+      const base = queue * STRIDE;
+      let count = 0;
+      let before = 0;
+      for (let p = this.#words[base + HEAD]!; p !== 0; p = dsqNext[p]!) {
+        if (inQueue[p] !== 0) panic("checkSched: a task is on two dispatch queues", p, queue);
+        inQueue[p] = queue + 1;
+        if (dsqPrev[p] !== before) panic("checkSched: a dispatch queue's links disagree", p, queue);
+        before = p;
+        count++;
+      }
+      if (this.#words[base + TAIL] !== before) panic("checkSched: a dispatch queue's tail is not its last", queue);
+      const heap = this.#heaps[queue];
+      if (heap !== undefined) {
+        checkHeap(heap);
+        if (count > 0 && heap.size > 0) panic("checkSched: a queue holds tasks of both kinds", queue);
+        for (let at = 1; at <= heap.size; at++) inQueue[heap.items[heap.base + at]!] = queue + 1;
+        count += heap.size;
+      }
+      if (this.#words[base + COUNT] !== count) panic("checkSched: a dispatch queue's count is wrong", queue, count);
+    }
+    return inQueue;
   }
 
   #firstInHeap(heap: KeyedHeap, cpu: number): number {
@@ -159,7 +198,7 @@ export class DispatchQueues {
 
   #unlink(base: number, p: number, heap: KeyedHeap | undefined): void {
     const words = this.#words;
-    const { dsqNext, dsqPrev, dsq } = this.#tasks;
+    const { dsqNext, dsqPrev } = this.#tasks;
     if (this.#pos[p]! > 0) heap!.remove(p);
     else {
       const before = dsqPrev[p]!;
@@ -170,6 +209,5 @@ export class DispatchQueues {
       else dsqPrev[after] = before;
     }
     words[base + COUNT]!--;
-    dsq[p] = 0;
   }
 }

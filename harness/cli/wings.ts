@@ -14,9 +14,39 @@ export interface Wing {
 
 export const WINGS: readonly Wing[] = [
   {
-    group: "Scheduler:",
+    group: "Start here:",
+    commands: { demo: "a few seconds of everything, and a report to look at" },
+    load: () => import("../demo/scenes.ts"),
+  },
+  {
+    group: "Start here:",
+    commands: { walk: "one path through the system, printed from a real run" },
+    load: () => import("./walk.ts"),
+  },
+  {
+    group: "Experiments:",
+    commands: { sched: "schedulers: shares, replays, comparison with real Linux" },
+    load: () => import("./sched.ts"),
+  },
+  {
+    group: "Experiments:",
     commands: { trace: "statistics of a scheduler trace, real or ours, and its export" },
     load: () => import("./trace.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { blk: "block drivers against simulated devices and QEMU's" },
+    load: () => import("./blk.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { nbd: "serve a disk of ours over NBD" },
+    load: () => import("./nbd.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { guest: "real Linux guests on our disks" },
+    load: () => import("./guest.ts"),
   },
   {
     group: "Measure and try:",

@@ -66,7 +66,7 @@ export function importTrace(log: EventLog): Imported {
     const program = { ops: Uint8Array.from(ops), args: Float64Array.from(args), loopTo: -1 };
     return { name: log.nameOf(draft.pid), nice: draft.nice, startNs: draft.startNs, program };
   });
-  return { workload: { tasks }, pids: drafts.map(({ pid }) => pid) };
+  return { workload: { tasks, measured: true }, pids: drafts.map(({ pid }) => pid) };
 }
 
 class Importer {

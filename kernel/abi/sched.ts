@@ -70,6 +70,8 @@ export interface TaskView {
   readonly nice: Int32Array;
   /** CPU of the queue it is on, runs on, or ran on last. */
   readonly cpu: Int32Array;
+  /** True when its affinity allows the CPU: inserting it into the local queue of another is an error. */
+  mayUse(p: number, cpu: number): boolean;
 }
 
 export interface SchedKernel {

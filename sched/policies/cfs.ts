@@ -7,9 +7,10 @@
  * All times are whole nanoseconds. min_vruntime never goes back (checked by test/sched/policies).
  */
 import {
+  DEQ_MIGRATE,
+  DEQ_SAVE,
   DSQ_LOCAL,
   ENQ_JOINS,
-  ENQ_MIGRATED,
   ENQ_NEW,
   ENQ_WAKEUP,
   KICK_PREEMPT,
@@ -38,7 +39,7 @@ export const cfs: PolicyFactory = (k) => {
   const pickedExec = k.perTask();
   /** Weight that the task adds to its CPU's load; 0 when it is on none. */
   const joined = k.perTask();
-  /** CPU whose min_vruntime the task's vruntime belongs to. */
+  /** CPU whose min_vruntime the task's vruntime belongs to; -1: it is relative, on the way from one CPU to another. */
   const home = k.perTask();
   const minVruntime = k.perCpu();
   const load = k.perCpu();
@@ -117,7 +118,7 @@ export const cfs: PolicyFactory = (k) => {
       const cpu = cpuOf[p]!;
       if ((flags & ENQ_JOINS) !== 0) {
         updateCurr(cpu);
-        if (home[p] !== cpu) vruntime[p]! += minVruntime[cpu]! - minVruntime[home[p]!]!;
+        if (home[p] !== cpu) vruntime[p]! += minVruntime[cpu]! - (home[p] === -1 ? 0 : minVruntime[home[p]!]!);
         if ((flags & ENQ_NEW) !== 0) {
           const curr = k.running(cpu);
           const debit = minVruntime[cpu]! + fairDelta(sliceOf(cpu, p), p);
@@ -126,19 +127,23 @@ export const cfs: PolicyFactory = (k) => {
         join(cpu, p);
       }
       waiting[cpu]!.set(p, vruntime[p]!, serial[cpu]!++);
-      if ((flags & (ENQ_WAKEUP | ENQ_NEW | ENQ_MIGRATED)) === 0) return;
+      if ((flags & ENQ_JOINS) === 0) return;
       const curr = k.running(cpu);
-      if (curr === 0 || k.needResched(cpu) || behind(curr, p) !== 1) return;
+      if (curr === 0 || joined[curr] === 0 || k.needResched(cpu) || behind(curr, p) !== 1) return;
       nextBuddy[cpu] = p;
       if (nr[cpu]! >= NR_LATENCY) lastBuddy[cpu] = curr;
       k.kickCpu(cpu, KICK_PREEMPT);
     },
-    dequeue: (p) => {
+    dequeue: (p, flags) => {
       const cpu = cpuOf[p]!;
       updateCurr(cpu);
       waiting[cpu]!.remove(p);
       leave(cpu, p);
-      followMin(cpu, k.running(cpu));
+      if ((flags & DEQ_MIGRATE) !== 0) {
+        vruntime[p]! -= minVruntime[cpu]!;
+        home[p] = -1;
+      }
+      if ((flags & DEQ_SAVE) === 0) followMin(cpu, k.running(cpu));
     },
     dispatch: (cpu, prev) => {
       updateCurr(cpu);
@@ -191,8 +196,11 @@ export const cfs: PolicyFactory = (k) => {
     },
     setWeight: (p) => {
       if (joined[p] === 0) return;
-      load[home[p]!]! += loadWeight[p]! - joined[p]!;
+      const cpu = cpuOf[p]!;
+      const by = loadWeight[p]! - joined[p]!;
+      load[cpu]! += by;
       joined[p] = loadWeight[p]!;
+      if (by < 0 && nr[cpu]! > 1) k.kickCpu(cpu, KICK_PREEMPT);
     },
   };
 };

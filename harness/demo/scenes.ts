@@ -1,0 +1,9 @@
+/** What `orrery demo` plays, in order. Each wing that has something to show adds a scene of a few seconds. */
+import type { Command } from "commander";
+import { addDemo } from "../cli/demo.ts";
+import type { Scene } from "../cli/stage.ts";
+import { policies } from "./policies.ts";
+
+const SCENES: readonly Scene[] = [policies];
+
+export const register = (program: Command): void => addDemo(program, SCENES);
