@@ -9,7 +9,17 @@ export { inodeHas } from "./ext4/csum.ts";
 export { walkDir } from "./ext4/dir.ts";
 export type { EntryVisitor } from "./ext4/dir.ts";
 export type { MapVisitor } from "./ext4/extent.ts";
-export { FC_ADD_RANGE, FC_DEL_RANGE, FC_DENTRY, FC_HEAD, FC_INODE, FC_TAG, FC_TAIL, FC_TL, tagLengthOk } from "./ext4/fast_commit.ts";
+export {
+  FC_ADD_RANGE,
+  FC_DEL_RANGE,
+  FC_DENTRY,
+  FC_HEAD,
+  FC_INODE,
+  FC_TAG,
+  FC_TAIL,
+  FC_TL,
+  tagLengthOk,
+} from "./ext4/fast_commit.ts";
 export { readFile, readLink, walkMap } from "./ext4/file.ts";
 export { descAt, gdFreeBlocks, gdFreeInodes, gdUsedDirs, inodeAt } from "./ext4/group.ts";
 export * as ext4Inode from "./ext4/inode.ts";

@@ -10,7 +10,7 @@
  * What holds for every Super, so that no loop over it is unbounded: sizes are powers of two in range, every group has its
  * descriptor, all blocks lie on the device, and the inode tables together are no larger than the file system.
  */
-import { EINVAL } from "../../abi/errno.ts";
+import { EFSCORRUPTED, EINVAL, EOPNOTSUPP } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { le16, le32 } from "../../lib/bytes.ts";
 import { crc32c } from "../../lib/crc32c.ts";
@@ -106,7 +106,8 @@ export interface Super {
   readonly readOnlyFor: readonly string[];
 }
 
-const refusal = (reason: string): Refusal => ({ errno: EINVAL, reason });
+/** EINVAL: there is no ext4; EOPNOTSUPP: one with something that is not known here; else damage. */
+const refusal = (reason: string, errno: Errno = EFSCORRUPTED): Refusal => ({ errno, reason });
 
 export const isRefusal = (value: object): value is Refusal => "reason" in value && "errno" in value;
 
@@ -134,6 +135,7 @@ export function readSuper(view: DataView, at: number, deviceBytes: number): Supe
   if (le16(view, at + SB.s_magic) !== EXT4_MAGIC)
     return refusal(
       `no ext4 superblock: its magic is 0x${le16(view, at + SB.s_magic).toString(16)}, 0xef53 was expected`,
+      EINVAL,
     );
   const blockSize = blockSizeAt(view, at);
   if (blockSize === 0)
@@ -144,10 +146,14 @@ export function readSuper(view: DataView, at: number, deviceBytes: number): Supe
   const roCompat = dynamic ? le32(view, at + SB.s_feature_ro_compat) : 0;
   const unknown = (incompat & ~INCOMPAT_KNOWN) >>> 0;
   if (unknown !== 0)
-    return refusal(`incompatible features that are not supported: ${featureNames(unknown, INCOMPAT).join(", ")}`);
+    return refusal(
+      `incompatible features that are not supported: ${featureNames(unknown, INCOMPAT).join(", ")}`,
+      EOPNOTSUPP,
+    );
   const metadataCsum = (roCompat & RO_COMPAT.metadata_csum) !== 0;
   const checksumType = view.getUint8(at + SB.s_checksum_type);
-  if (metadataCsum && checksumType !== CHECKSUM_CRC32C) return refusal(`unknown checksum type ${checksumType}`);
+  if (metadataCsum && checksumType !== CHECKSUM_CRC32C)
+    return refusal(`unknown checksum type ${checksumType}`, EOPNOTSUPP);
 
   const has64bit = (incompat & INCOMPAT["64bit"]) !== 0;
   const blocksCount =
