@@ -54,6 +54,11 @@ export const WINGS: readonly Wing[] = [
     load: () => import("./guest.ts"),
   },
   {
+    group: "File systems:",
+    commands: { ext4: "recover, check and look into ext4 images" },
+    load: () => import("./ext4.ts"),
+  },
+  {
     group: "Measure and try:",
     commands: { bench: "run a benchmark against its peers, or list them" },
     load: () => import("./bench.ts"),
