@@ -3,6 +3,7 @@
  * executor could call them, for fuzzing and for tests that put a policy beside a reference.
  *
  * - rig.step()      one operation drawn from the seed (its name, for reports), then most of the picks that are due
+ * - rig.settle()    the picks that are due, until none is; false when CPUs ask each other for ever
  * - rig.drain()     wakes everything, lets every task run and exit; false when one is left that nobody ever runs
  * - rig.asked       CPUs that were asked to pick anew and have not
  */
@@ -32,6 +33,7 @@ export interface RigOptions {
 const TICK_NS = 4_000_000;
 const STEP_NS = 3_000_000;
 const NICES = 40;
+const SETTLE_ROUNDS_MAX = 100;
 /** Operations and how often each comes. */
 const MIX = [
   ["advance", 24],
@@ -88,11 +90,19 @@ export class SchedRig {
     return operation;
   }
 
+  settle(): boolean {
+    for (let round = 0; round < SETTLE_ROUNDS_MAX; round++) {
+      if (this.asked.size === 0) return true;
+      for (const cpu of this.asked) this.#schedule(cpu, TaskLeft.Preempted);
+    }
+    return false;
+  }
+
   drain(): boolean {
     const { sched } = this;
     for (const p of this.#tasks(TaskState.Sleeping)) sched.wake(p, 0, WakeContext.Timer);
     for (let quiet = 0; quiet < 2;) {
-      for (const cpu of this.asked) this.#schedule(cpu, TaskLeft.Preempted);
+      if (!this.settle()) return false;
       this.time[0]! += STEP_NS;
       let ran = false;
       for (let cpu = 0; cpu < sched.cpus; cpu++) {

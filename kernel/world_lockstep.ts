@@ -188,11 +188,11 @@ export class LockstepWorld {
     this.#step(cpu, p);
   }
 
-  /** True when nothing but the watchdog is left. */
+  /** True when nothing is left to happen but the watchdog, and nobody waits for a CPU. */
   #onWatchdog(slot: number, at: number): boolean {
     this.#events.set(slot, at + WATCHDOG_PERIOD_NS, 0);
-    this.sched.watchdog();
-    return this.#events.size === 1 && !this.#anyPending;
+    const waiting = this.sched.watchdog();
+    return !waiting && this.#events.size === 1 && !this.#anyPending;
   }
 
   /** Task p goes on where its program stands, on its CPU, until it computes, blocks, exits or must let another run. */

@@ -40,6 +40,7 @@ export function pageFast(map: Memmap, zoneStart: number, grouping: boolean, slow
   const zone = map.zonesAt + last * ZONE.words;
   const freeAt = zone + ZONE.free;
   const markAt = zone + ZONE.fastMark;
+  const reclaimAt = zone + ZONE.reclaim;
   /** CPU 0's words and list heads in the last zone; another CPU's lie `stride` further on. */
   const lists = map.pcpLists + last * PCP.words;
   const own = map.cpusAt + last * PCP.words;
@@ -81,7 +82,13 @@ export function pageFast(map: Memmap, zoneStart: number, grouping: boolean, slow
     const away = cpu * stride;
     const type = bytes[typeAt + (pfn >>> pageblockOrder)]!;
     const count = words[countAt + away]! + 1;
-    if (order === served && pfn >= zoneStart && count < words[highAt + away]! && type < PCP_TYPES) {
+    if (
+      order === served &&
+      pfn >= zoneStart &&
+      count < words[highAt + away]! &&
+      words[reclaimAt] === 0 &&
+      type < PCP_TYPES
+    ) {
       const list = lists + away + type;
       const first = words[list]!;
       bytes[stateAt + pfn] = ON_CPU | (type << 4);

@@ -174,6 +174,7 @@ export class Pcp {
     let got = 0;
     this.locks.lock(zone, ZONE.lock);
     for (; got < wanted; got++) {
+      const fitting = zone[ZONE.mask + type]! >>> order;
       const pfn = rmqueue(this.buddy, order, type, flags, this.theft);
       if (pfn === -1) break;
       state[pfn] = (Kind.Pcp << 6) | (type << 4) | order;
@@ -184,6 +185,8 @@ export class Pcp {
       prev[head] = pfn;
       if (this.trace !== null) {
         this.traceTheft(cpu, this.theft, order, type);
+        const from = this.theft.pfn === pfn ? this.theft.order : order + 31 - Math.clz32(fitting & -fitting);
+        if (fitting !== 0 || this.theft.pfn === pfn) this.traceSplit(cpu, pfn, order, from);
         this.trace(MmEv.PageAllocZoneLocked, cpu, pfn, order, type, 1);
       }
     }
@@ -202,6 +205,10 @@ export class Pcp {
       (type << 8) | theft.from,
       theft.ownership,
     );
+  }
+
+  private traceSplit(cpu: number, pfn: number, order: number, from: number): void {
+    if (from > order && this.trace !== null) this.trace(MmEv.BuddySplit, cpu, pfn, order, from, 0);
   }
 
   private overfull(cpu: number, order: number, list: number): void {

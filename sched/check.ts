@@ -36,6 +36,7 @@ export function checkSched(sched: Sched, execSeen?: Float64Array): void {
     const state = task.state[p]!;
     if ((state === TaskState.Running) !== (runsOn[p] !== -1)) panic("checkSched: state and CPU disagree", p, state);
     if (state === TaskState.Running && task.cpu[p] !== runsOn[p]) panic("checkSched: it runs on another CPU", p);
+    if (state === TaskState.Running && !task.mayUse(p, task.cpu[p]!)) panic("checkSched: it may not use its CPU", p);
     const shared = task.dsq[p]! > sched.cpus;
     const listed = state === TaskState.Queued && sched.policy.perCpuQueues === true && !shared;
     if ((waits[p] === 1) !== listed || task.onRq[p] !== waits[p])

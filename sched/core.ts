@@ -632,24 +632,28 @@ export class Sched implements SchedKernel {
 
   // --- the watchdog ---
 
-  /** Throws the policy out when a queued task has waited beyond its time-out. The fallback rules to the end. */
-  watchdog(): void {
+  /**
+   * Throws the policy out when a queued task has waited beyond its time-out; the fallback rules to the end. True while
+   * any task waits: an executor that sees nothing else to come must not take that for the end.
+   */
+  watchdog(): boolean {
     this.#sync();
-    if (this.policy === this.#policies[1]) return;
     const limit = Math.min((this.policy.timeoutMs ?? WATCHDOG_NS_MAX / 1e6) * 1e6, WATCHDOG_NS_MAX);
     const { state, waitSince, rows } = this.task;
     const now = this.now();
-    for (let p = 1; p < rows; p++) {
-      if (state[p] !== TaskState.Queued || now - waitSince[p]! <= limit) continue;
-      const home = this.#lockTask(p);
-      const waited = state[p] === TaskState.Queued ? now - waitSince[p]! : 0;
-      this.#unlock(home);
-      if (waited <= limit) continue;
+    let longest = 0;
+    for (let p = 1; p < rows; p++)
+      if (state[p] === TaskState.Queued && (longest === 0 || waitSince[p]! < waitSince[longest]!)) longest = p;
+    if (longest === 0) return false;
+    const home = this.#lockTask(longest);
+    const waited = state[longest] === TaskState.Queued ? now - waitSince[longest]! : 0;
+    this.#unlock(home);
+    if (waited > limit && this.policy !== this.#policies[1]) {
       const waitedMs = Math.round(waited / 1e6);
-      this.#askEject(`task ${p} waited ${waitedMs} ms to run`, EjectReason.Stall, p, waitedMs);
-      break;
+      this.#askEject(`task ${longest} waited ${waitedMs} ms to run`, EjectReason.Stall, longest, waitedMs);
+      this.#sync();
     }
-    this.#sync();
+    return true;
   }
 
   /** True when the policy that was asked for no longer rules. */

@@ -34,6 +34,31 @@ export const WINGS: readonly Wing[] = [
     load: () => import("./trace.ts"),
   },
   {
+    group: "Experiments:",
+    commands: { mm: "memory: fragmentation, real traces, eviction, seeded bugs" },
+    load: () => import("./mm.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { blk: "block drivers against simulated devices and QEMU's" },
+    load: () => import("./blk.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { nbd: "serve a disk of ours over NBD" },
+    load: () => import("./nbd.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { guest: "real Linux guests on our disks" },
+    load: () => import("./guest.ts"),
+  },
+  {
+    group: "File systems:",
+    commands: { ext4: "recover, check and look into ext4 images" },
+    load: () => import("./ext4.ts"),
+  },
+  {
     group: "Measure and try:",
     commands: { bench: "run a benchmark against its peers, or list them" },
     load: () => import("./bench.ts"),

@@ -9,13 +9,12 @@ import { textTable } from "../cli/output.ts";
 import type { Row } from "../cli/output.ts";
 import { packageRoot } from "../cli/package.ts";
 import type { Scene, Stage } from "../cli/stage.ts";
-import { runLockstep } from "../experiment/lockstep.ts";
 import { POLICIES, builtIn } from "../experiment/policies.ts";
+import { replayUnder } from "../experiment/replay.ts";
 import type { Section, Segment } from "../report/report.ts";
 import { importTrace } from "../trace/import.ts";
 import { readFtrace } from "../trace/ftrace_read.ts";
 import { saveTrace } from "../trace/store.ts";
-import { traceSummary } from "../trace/summary.ts";
 import { forEachStretch, forEachWake } from "../trace/walk.ts";
 
 const RECORDING = join(packageRoot, "test/fixtures/sched-traces/linux61-server.ftrace.gz");
@@ -64,27 +63,22 @@ async function replay(
   workload: ReturnType<typeof importTrace>["workload"],
   stage: Stage,
 ): Promise<Replayed> {
-  const { log, endNs } = await runLockstep({
+  const { log, row } = await replayUnder({
     policy: builtIn(policy),
     workload,
     cpus: CPUS,
-    costs: { ...COSTS.icount, background: [] },
+    costs: COSTS.icount,
     seed: stage.seed,
-    features: ["EVENT_LOG"],
     onProgress: () => !stage.stop.aborted,
   });
-  const tasks = workload.tasks.map((_, index) => index + 1);
-  const summary = traceSummary(log!, { fromNs: 0, toNs: endNs }, tasks);
   const wakeMs: number[] = [];
-  forEachWake(log!, (_task, wakingNs, runningNs) => wakeMs.push((runningNs - wakingNs) / 1e6));
+  forEachWake(log, (_task, wakingNs, runningNs) => wakeMs.push((runningNs - wakingNs) / 1e6));
   const segments: Segment[] = [];
-  forEachStretch(log!, (task, cpu, fromNs, toNs) => {
+  forEachStretch(log, (task, cpu, fromNs, toNs) => {
     const startNs = Math.max(fromNs, 0);
     if (task !== 0 && startNs < GANTT_NS) segments.push({ cpu, task, startNs, endNs: Math.min(toNs, GANTT_NS) });
   });
-  const { switches, wakeP50Ms, wakeP99Ms, slowdownMean, slowdownP99, jain, migrations } = summary;
-  const row = { policy, switches, wakeP50Ms, wakeP99Ms, slowdownMean, slowdownP99, jain, migrations };
-  return { policy, log: log!, row, wakeMs, segments };
+  return { policy, log, row, wakeMs, segments };
 }
 
 function sections(replays: readonly Replayed[], tasks: ReadonlyMap<number, string>): readonly Section[] {
@@ -95,6 +89,7 @@ function sections(replays: readonly Replayed[], tasks: ReadonlyMap<number, strin
       note: "Two CPUs, the same work to the nanosecond. A job lasts from a wake-up to the next sleep.",
       rows: replays.map(({ row }) => row),
       columns: {
+        makespanSeconds: { meaning: "until the last task was done, s", better: "low" },
         switches: { meaning: "context switches, to and from idle among them" },
         wakeP50Ms: { meaning: "waking to running, median, ms", better: "low" },
         wakeP99Ms: { meaning: "waking to running, 99th percentile, ms", better: "low" },

@@ -2,8 +2,9 @@
 import type { Command } from "commander";
 import { addDemo } from "../cli/demo.ts";
 import type { Scene } from "../cli/stage.ts";
+import { memory } from "./memory.ts";
 import { policies } from "./policies.ts";
 
-const SCENES: readonly Scene[] = [policies];
+const SCENES: readonly Scene[] = [policies, memory];
 
 export const register = (program: Command): void => addDemo(program, SCENES);

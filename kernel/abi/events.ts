@@ -34,6 +34,16 @@ export const Ev = {
   Tick: 10,
   /** a task, which now runs another program; its new name is in the log's table. */
   SchedExec: 11,
+  /** a file's handle, b page index, c slot. A page enters the page cache (mm_filemap_add_to_page_cache). */
+  FilemapAdd: 112,
+  /** a file's handle, b page index, c slot. A page leaves it (mm_filemap_delete_from_page_cache). */
+  FilemapDelete: 113,
+  /** a file's handle, b first page index, c pages. Write-back of a run of pages begins. */
+  WritebackStart: 114,
+  /** a file's handle, b first page index, c pages, d negative errno. Write-back failed; fsync will tell. */
+  WritebackError: 115,
+  /** a file's handle, b first page index, c pages in the window, d pages from its end at which the next one begins. */
+  Readahead: 116,
 } as const;
 
 /**

@@ -35,5 +35,21 @@ export const SHRINKERS_MAX = 16;
 export const TRACE_LINE_MAX = 1 << 14;
 /** Events of a recording that are read: 2 GiB of records. */
 export const TRACE_EVENTS_MAX = 1 << 26;
+/** Requests waiting in or issued by one block queue. */
+export const BLOCK_REQUESTS_MAX = 1_024;
+/** Requests a plug holds back before it lets go (Linux: BLK_MAX_REQUEST_COUNT). */
+export const PLUG_REQUESTS_MAX = 32;
 /** Calls of helpers that only look (is a queue empty? is a CPU idle?) in one operation of a policy: more is a loop without end. */
 export const POLICY_CALLS_MAX = 1_000_000;
+/** Pages that one call may use of the page cache; longer reads and writes are several calls (OP_BLOCKS_MAX of ext4). */
+export const CALL_PAGES_MAX = 64;
+/** Page ranges that one call may truncate. */
+export const CALL_TRUNCATES_MAX = 4;
+/** Files open in one page cache. */
+export const MAPPINGS_MAX = 65_536;
+/** Journals that hold pages of one page cache back. */
+export const JOURNALS_MAX = 16;
+/** Requests that one page cache may have in flight. */
+export const CACHE_IOS_MAX = 128;
+/** Pages in one request of the page cache: 1 MiB. */
+export const IO_PAGES_MAX = 256;

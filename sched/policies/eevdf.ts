@@ -13,13 +13,11 @@
  */
 import {
   DEQ_MIGRATE,
+  DEQ_SAVE,
   DEQ_SLEEP,
   DSQ_LOCAL,
   ENQ_JOINS,
-  ENQ_MIGRATED,
   ENQ_NEW,
-  ENQ_RESTORE,
-  ENQ_WAKEUP,
   KICK_PREEMPT,
 } from "../../kernel/abi/sched.ts";
 import type { PolicyFactory } from "../../kernel/abi/sched.ts";
@@ -27,8 +25,10 @@ import { KeyedHeap } from "../../kernel/lib/keyed_heap.ts";
 import { NICE_0_LOAD } from "../weight.ts";
 
 const BASE_SLICE_NS = 700_000;
-/** `ref` moves up when the sum's keys grow beyond this. */
-const REF_REACH_NS = 2 ** 32;
+/** `ref` moves up when V is beyond it by this: little enough that 10,000 tasks' sum stays a whole number in a double. */
+const REF_REACH_NS = 2 ** 22;
+
+const virtualOf = (ns: number, weight: number): number => Math.floor((ns * NICE_0_LOAD) / weight);
 
 export const eevdf: PolicyFactory = (k) => {
   const scale = 1 + Math.floor(Math.log2(Math.min(k.cpus, 8)));
@@ -38,8 +38,9 @@ export const eevdf: PolicyFactory = (k) => {
   const { sumExec, loadWeight, slice, cpu: cpuOf } = k.task;
   const vruntime = k.perTask();
   const deadline = k.perTask();
-  /** Lag kept over sleep and migration, virtual ns. */
+  /** Lag kept over sleep and migration, virtual ns of a task of `lagWeight`. */
   const vlag = k.perTask();
+  const lagWeight = k.perTask();
   /** The running task's deadline at the time it was picked: while equal, it runs to parity. */
   const pickedDeadline = k.perTask();
   const seenExec = k.perTask();
@@ -61,7 +62,7 @@ export const eevdf: PolicyFactory = (k) => {
     waiting.push(new KeyedHeap(key, tie, pos, k.words(k.tasksMax + 1), 0, k.tasksMax));
   const stack = new Int32Array(64);
 
-  const fairDelta = (ns: number, p: number): number => Math.floor((ns * NICE_0_LOAD) / loadWeight[p]!);
+  const fairDelta = (ns: number, p: number): number => virtualOf(ns, loadWeight[p]!);
 
   /** V, rounded down (avg_vruntime). */
   const averageOf = (cpu: number): number =>
@@ -94,14 +95,18 @@ export const eevdf: PolicyFactory = (k) => {
   /** A task that goes on after its request was fulfilled (it was not switched out) has no right to run to parity. */
   const unprotected = (p: number): boolean => pickedDeadline[p] !== deadline[p];
 
-  /** CPU time until p's request is fulfilled or, unprotected, until it owes time, ns: its slice. */
+  /**
+   * CPU time until p's request is fulfilled or, unprotected, until it owes time, ns: its slice. Never less than moves its
+   * virtual time on: a machine that ends slices exactly would stand still there.
+   */
   const sliceLeft = (cpu: number, p: number): number => {
     const toDeadline = ((deadline[p]! - vruntime[p]!) * loadWeight[p]!) / NICE_0_LOAD;
     const others = load[cpu]! - joined[p]!;
-    if (others === 0 || !unprotected(p)) return Math.max(1, Math.ceil(toDeadline));
+    const least = Math.ceil(loadWeight[p]! / NICE_0_LOAD);
+    if (others === 0 || !unprotected(p)) return Math.max(least, Math.ceil(toDeadline));
     const owed = sum[cpu]! - (vruntime[p]! - ref[cpu]!) * load[cpu]!;
     const toParity = (owed * loadWeight[p]!) / (NICE_0_LOAD * others);
-    return Math.max(1, Math.ceil(Math.min(toDeadline, toParity + 1)));
+    return Math.max(least, Math.ceil(Math.min(toDeadline, toParity + 1)));
   };
 
   /** Accounts the running task; true when it should be compared anew: request fulfilled, or unprotected and in debt. */
@@ -125,8 +130,9 @@ export const eevdf: PolicyFactory = (k) => {
   };
 
   const updateLag = (cpu: number, p: number): void => {
-    const limit = fairDelta(lagSlice, p);
+    const limit = virtualOf(lagSlice, joined[p]!);
     vlag[p] = Math.min(limit, Math.max(-limit, averageOf(cpu) - vruntime[p]!));
+    lagWeight[p] = joined[p]!;
   };
 
   /** Gives a joining task its virtual time and deadline; it is not in the sums yet. */
@@ -179,6 +185,23 @@ export const eevdf: PolicyFactory = (k) => {
     return stays && deadline[curr]! < deadline[best]! ? curr : best;
   };
 
+  /** A task that stays runnable leaves its CPU's sums for now: lag and deadline are kept as they are to V. */
+  const takeOut = (cpu: number, p: number): void => {
+    updateLag(cpu, p);
+    deadline[p]! -= vruntime[p]!;
+    relDeadline[p] = 1;
+    leave(cpu, p);
+  };
+
+  /** What is kept is in virtual time: a new weight keeps the real time behind it (reweight_entity). */
+  const rescale = (p: number): void => {
+    const [from, to] = [lagWeight[p]!, loadWeight[p]!];
+    if (from === 0) return;
+    vlag[p] = Math.trunc((vlag[p]! * from) / to);
+    if (relDeadline[p] !== 0) deadline[p] = Math.trunc((deadline[p]! * from) / to);
+    lagWeight[p] = to;
+  };
+
   /** A delayed task whose time has come leaves the sums; positive lag is not kept (DELAY_ZERO). */
   const dropDelayed = (cpu: number, p: number): void => {
     updateLag(cpu, p);
@@ -201,6 +224,7 @@ export const eevdf: PolicyFactory = (k) => {
     vlag[p] = 0;
     place(cpu, p, false);
     join(cpu, p);
+    waiting[cpu]!.set(p, deadline[p]!, serial[cpu]!++);
   };
 
   return {
@@ -208,7 +232,7 @@ export const eevdf: PolicyFactory = (k) => {
     perCpuQueues: true,
     sliceEndsOnAccount: true,
     initTask: (p) => {
-      vruntime[p] = deadline[p] = vlag[p] = joined[p] = delayed[p] = relDeadline[p] = seenExec[p] = 0;
+      vruntime[p] = deadline[p] = vlag[p] = lagWeight[p] = joined[p] = delayed[p] = relDeadline[p] = seenExec[p] = 0;
       pickedDeadline[p] = -1;
     },
     selectCpu: (p, prev, flags) => {
@@ -219,15 +243,17 @@ export const eevdf: PolicyFactory = (k) => {
     enqueue: (p, flags) => {
       const cpu = cpuOf[p]!;
       if (delayed[p] !== 0) wakeDelayed(cpu, p);
-      else if ((flags & ENQ_JOINS) !== 0) {
-        updateCurrAndPreempt(cpu);
-        if ((flags & ENQ_RESTORE) === 0) place(cpu, p, (flags & ENQ_NEW) !== 0);
-        join(cpu, p);
+      else {
+        if ((flags & ENQ_JOINS) !== 0) {
+          updateCurrAndPreempt(cpu);
+          place(cpu, p, (flags & ENQ_NEW) !== 0);
+          join(cpu, p);
+        }
+        waiting[cpu]!.set(p, deadline[p]!, serial[cpu]!++);
       }
-      waiting[cpu]!.set(p, deadline[p]!, serial[cpu]!++);
-      if ((flags & (ENQ_WAKEUP | ENQ_NEW | ENQ_MIGRATED)) === 0) return;
+      if ((flags & ENQ_JOINS) === 0) return;
       const curr = k.running(cpu);
-      if (curr === 0 || k.needResched(cpu)) return;
+      if (curr === 0 || joined[curr] === 0 || k.needResched(cpu)) return;
       updateCurrAndPreempt(cpu);
       if (pick(cpu, curr) === p) k.kickCpu(cpu, KICK_PREEMPT);
       else slice[curr] = sliceLeft(cpu, curr);
@@ -235,13 +261,9 @@ export const eevdf: PolicyFactory = (k) => {
     dequeue: (p, flags) => {
       const cpu = cpuOf[p]!;
       updateCurr(cpu);
-      if ((flags & DEQ_MIGRATE) !== 0) {
-        updateLag(cpu, p);
-        deadline[p]! -= vruntime[p]!;
-        relDeadline[p] = 1;
-      }
       waiting[cpu]!.remove(p);
-      leave(cpu, p);
+      if ((flags & (DEQ_MIGRATE | DEQ_SAVE)) !== 0) takeOut(cpu, p);
+      else leave(cpu, p);
     },
     dispatch: (cpu, prev) => {
       updateCurr(cpu);
@@ -282,12 +304,16 @@ export const eevdf: PolicyFactory = (k) => {
       leave(cpu, p);
     },
     setWeight: (p) => {
-      if (joined[p] === 0) return;
       const cpu = cpuOf[p]!;
-      const by = loadWeight[p]! - joined[p]!;
-      load[cpu]! += by;
-      sum[cpu]! += by * (vruntime[p]! - ref[cpu]!);
-      joined[p] = loadWeight[p]!;
+      const was = joined[p]!;
+      const waits = pos[p] !== 0;
+      if (was !== 0) takeOut(cpu, p);
+      rescale(p);
+      if (was === 0) return;
+      place(cpu, p, false);
+      join(cpu, p);
+      if (waits) waiting[cpu]!.set(p, deadline[p]!, serial[cpu]!++);
+      else if (loadWeight[p]! < was && nr[cpu]! > 1) k.kickCpu(cpu, KICK_PREEMPT);
     },
   };
 };

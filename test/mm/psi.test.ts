@@ -5,7 +5,7 @@ import { Psi, PsiResource, PsiTask, decay, fixedPower } from "../../mm/psi.ts";
 
 function clocked(cpus: number) {
   const clock = { now: 0 };
-  const machine = { now: () => nanos(clock.now), chance: () => false, trace: () => undefined };
+  const machine = { now: () => nanos(clock.now), chance: () => false, below: () => 0, trace: () => undefined };
   return { clock, psi: new Psi(machine, cpus), machine };
 }
 const PERIOD = 2.004 * NS_PER_SEC;
