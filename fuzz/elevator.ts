@@ -41,6 +41,7 @@ function campaign(
     if (wrong !== undefined) return { runs: i + 1, failure: { seed: seed + i, message: `${elevator.name}: ${wrong}` } };
     if (i % PROGRESS_EVERY === 0) progress(i);
   }
+  progress(runs);
   return { runs };
 }
 

@@ -11,6 +11,7 @@ function campaign(run: HostileDriverRun, seed: number, runs: number, progress: (
     if (message !== undefined) return { runs: i + 1, failure: { seed: seed + i, message } };
     if (i % PROGRESS_EVERY === 0) progress(i);
   }
+  progress(runs);
   return { runs };
 }
 

@@ -2,6 +2,7 @@
  * bench mm: the allocators' hot paths against a C twin that does the same on the same lists, and against the C library's
  * malloc and mimalloc. Interleaved round by round; medians; each net of the loop around it, measured the same way.
  */
+import { modulePath } from "../../kernel/lib/module_path.ts";
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -135,7 +136,7 @@ async function together(workers: number, operations: number): Promise<number> {
   const times = await Promise.all(
     Array.from({ length: workers }, (_, cpu) => {
       const job: CpuJob = { buffer: mm.buffer, cpu, cpus: 2, operations, gate, workers };
-      const worker = new Worker(new URL("mm_cpu_worker.ts", import.meta.url), { workerData: job });
+      const worker = new Worker(modulePath("./mm_cpu_worker.ts", import.meta.url), { workerData: job });
       return new Promise<number>((resolve, reject) => {
         worker.once("message", resolve);
         worker.once("error", reject);
