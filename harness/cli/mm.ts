@@ -104,6 +104,10 @@ interface ReplayOptions {
   readonly format: Format;
 }
 
+/** Free blocks by order, by zone. */
+const byZone = (zones: readonly { name: string; free: readonly number[] }[]) =>
+  Object.fromEntries(zones.map((zone) => [zone.name, zone.free]));
+
 async function replayCommand(options: ReplayOptions): Promise<void> {
   const { trace, memory, format } = options;
   if (memory % PAGEBLOCK !== 0) throw new UserError(`--memory ${memory} is no whole number of pageblocks (2M)`);
@@ -128,8 +132,6 @@ async function replayCommand(options: ReplayOptions): Promise<void> {
   });
   const [grouped, plain] = [arms[0]!, arms[1]!];
   const { result } = grouped;
-  const byZone = (zones: readonly { name: string; free: readonly number[] }[]) =>
-    Object.fromEntries(zones.map((zone) => [zone.name, zone.free]));
   const unchanged = before === undefined || after === undefined ? null : distanceTo(before, after);
   emit(format, {
     document: {

@@ -62,6 +62,9 @@ const HUGE_ASKED = 32;
 /** kcompactd's share: frames it may move, once in so many steps. */
 const COMPACT_EVERY = 20;
 const COMPACT_FRAMES = 128;
+/** The naive compactor rests for so many steps after a slide that moved next to nothing. */
+const NAIVE_WORTH = 64;
+const NAIVE_REST = 500;
 
 interface Workload {
   readonly kind: Uint8Array;
@@ -99,6 +102,7 @@ class Arm {
   readonly compaction: Compaction | undefined;
   failures = 0;
   readonly #naive: boolean;
+  #restUntil = 0;
   readonly #threshold: number;
   readonly #work: Workload;
   /** Steps by the step at which they end: a list of chains. */
@@ -139,7 +143,8 @@ class Arm {
     }
     if (step % COMPACT_EVERY !== 0) return;
     this.compaction?.step(0, COMPACT_FRAMES);
-    if (this.#naive && 100 * this.unusable() > this.#threshold) slide(this.mm, this.holder);
+    if (this.#naive && step >= this.#restUntil && 100 * this.unusable() > this.#threshold)
+      if (slide(this.mm, this.holder) < NAIVE_WORTH) this.#restUntil = step + NAIVE_REST;
   }
 
   #end(step: number): void {

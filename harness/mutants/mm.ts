@@ -3,7 +3,9 @@ import type { MutantSet } from "./mutant.ts";
 
 export const mutants: MutantSet = {
   name: "mm",
-  tests: ["test/mm"],
+  tests: ["buddy", "page_alloc", "zone", "frag_index", "proc", "psi", "slub", "reclaim", "small_scope"].map(
+    (name) => `test/mm/${name}.test.ts`,
+  ),
   mutants: [
     {
       file: "mm/buddy_lists.ts",

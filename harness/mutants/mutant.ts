@@ -7,7 +7,7 @@
  * `find` must occur exactly once in the file, or the mutant is stale, which is an error of the set.
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { UserError } from "../cli/exit.ts";
@@ -50,7 +50,7 @@ const COPIED_FILES = ["package.json", "tsconfig.json", "vitest.config.ts"];
 
 function copyTree(root: string): string {
   const copy = mkdtempSync(join(tmpdir(), "orrery-mutant-"));
-  for (const name of [...COPIED, ...COPIED_FILES])
+  for (const name of [...COPIED, ...COPIED_FILES].filter((one) => existsSync(join(root, one))))
     cpSync(join(root, name), join(copy, name), { recursive: true, force: false, errorOnExist: false });
   symlinkSync(resolve(root, "node_modules"), join(copy, "node_modules"));
   return copy;

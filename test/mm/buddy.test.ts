@@ -73,6 +73,39 @@ describe("Buddy and rmqueue()", () => {
     ).toThrow();
   });
 
+  it("put() merges pageblocks of types that may mix, and keeps HighAtomic ones apart", () => {
+    for (const [low, high, merges] of [
+      [0, 1, true],
+      [2, 1, true],
+      [1, 3, false],
+      [3, 1, false],
+      [3, 3, true],
+    ] as const) {
+      const mm = smallMachine(64, { orderMax: ORDER_MAX, pageblockOrder: BLOCK_ORDER });
+      const buddy = mm.zones[0]!;
+      expect(buddy.take(ORDER_MAX, 1)).toBe(0);
+      mm.map.blockType.set([low, high]);
+      buddy.put(0, BLOCK_ORDER, low, false);
+      buddy.put(32, BLOCK_ORDER, high, false);
+      expect(buddy.blocks(ORDER_MAX)).toBe(merges ? 1 : 0);
+      expect(buddy.blocksOf(low, BLOCK_ORDER)).toBe(merges ? 0 : 1);
+    }
+  });
+
+  it("a stolen pageblock changes its type when free pages and pages like the thief's are half of it", () => {
+    for (const [unmovable, type] of [
+      [4, 0],
+      [1, 1],
+    ] as const) {
+      const mm = smallMachine(8, { orderMax: 3, pageblockOrder: 3 });
+      for (let pfn = 0; pfn < 6; pfn++) mm.carve(pfn as never, 0, pfn < unmovable ? 0 : 1, 1);
+      const theft: Theft = { pfn: -1, order: 0, from: 0, ownership: 0 };
+      expect(rmqueue(mm.zones[0]!, 0, 0, 0, theft)).toBe(6);
+      expect(mm.map.blockType[0]).toBe(type);
+      expect(theft.ownership).toBe(type === 0 ? 1 : 0);
+    }
+  });
+
   it("carve() takes exactly that block and gives the rest back", () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(FRAMES - 1), fc.nat(4)), { maxLength: 30 }), (wanted) => {
