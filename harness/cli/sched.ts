@@ -5,6 +5,7 @@
  *   run --trace FILE  a recording replayed under a policy, on any number of CPUs
  *   compare           the same under several policies, a row each
  *   golden            our policies against recordings of real Linux, beside trivial controls
+ *   stress            worker threads that really race: nothing may be lost
  *   policies          what there is to choose from
  */
 import type { Command } from "commander";
@@ -73,6 +74,19 @@ export function register(program: Command): void {
     .addOption(seedOption())
     .addOption(formatOption("json", "md", "csv"))
     .action(goldenCommand);
+  sched
+    .command("stress")
+    .description(
+      "Race: a worker thread a CPU on one shared memory, tasks that wake, sleep, fork, exit and renice as fast as they\ncan, and at the end everything counted. Exit code 3 when a task was lost, run twice at once or starved.",
+    )
+    .option("--policy <name>", "fifo, rr, cfs, eevdf, or the path of a .ts file of your own", "cfs")
+    .option("--cpus <n>", "worker threads", wholeNumber(1, 16), 2)
+    .option("--tasks <n>", "tasks, in sixteens", wholeNumber(16, 4096), 32)
+    .option("--switches <n>", "context switches to make", wholeNumber(1, 1e9), 1_000_000)
+    .option("--seconds <s>", "end after so long all the same", realNumber(0.1, 86_400), 600)
+    .addOption(seedOption())
+    .addOption(formatOption("json", "md"))
+    .action(stressCommand);
   sched
     .command("policies")
     .description("List the policies that come with orrery.")
@@ -324,4 +338,34 @@ async function policiesCommand({ format }: { format: Format }): Promise<void> {
     };
   });
   emit(format, { document: { schema: SCHEMA, policies: rows }, rows });
+}
+
+async function stressCommand(options: {
+  policy: string;
+  cpus: number;
+  tasks: number;
+  switches: number;
+  seconds: number;
+  seed: number;
+  format: Format;
+}): Promise<void> {
+  const { loadPolicy } = await import("../experiment/policies.ts");
+  const { parallelStress } = await import("../experiment/stress.ts");
+  const { progressLine } = await import("./progress.ts");
+  const { interruptible } = await import("./interrupt.ts");
+  const { format, switches } = options;
+  const policy = await loadPolicy(options.policy);
+  const progress = progressLine("sched stress");
+  const result = await interruptible((stop) =>
+    parallelStress({ ...options, policy, stop, onProgress: (done) => progress.count(done, switches) }),
+  );
+  progress.end();
+  const { problems, ...row } = result;
+  emit(format, {
+    document: { schema: SCHEMA, ...row, problems },
+    rows: [row],
+    title: `${row.tasks} tasks on ${row.cpus} worker threads under ${options.policy}`,
+    notes: problems.length === 0 ? ["no task lost, run twice at once or starved; no wake lost"] : problems,
+  });
+  if (problems.length > 0) process.exitCode = EXIT.invariant;
 }
