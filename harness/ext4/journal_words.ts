@@ -71,9 +71,13 @@ function* ring(journal: Journal, everything: boolean): Generator<JournalLine> {
       block++;
       continue;
     }
-    if (!isOurs) return yield { block, tid: "-", kind: "end", text: "no magic here: the log ends" };
+    if (!isOurs) {
+      yield { block, tid: "-", kind: "end", text: "no magic here: the log ends" };
+      return;
+    }
     if (!everything && found !== tid) {
-      return yield { block, tid: found, kind: "end", text: `transaction ${tid} was expected: the log ends` };
+      yield { block, tid: found, kind: "end", text: `transaction ${tid} was expected: the log ends` };
+      return;
     }
     const type = headerType(journal, at);
     if (type === JBLOCK_DESCRIPTOR) {

@@ -205,7 +205,8 @@ function checkOrphanFile(state: CheckState): void {
     )
       state.report("checksum", `the checksum of block ${lblk} of the orphan file is wrong`);
     // With orphan_present the next mount will see to them, as to a list.
-    for (let n = 0; !isPresent && n < (sb.blockSize - ORPHAN_TAIL.bytes) / 4; n++)
+    if (isPresent) continue;
+    for (let n = 0; n < (sb.blockSize - ORPHAN_TAIL.bytes) / 4; n++)
       if (le32(view, from + 4 * n) !== 0) {
         state.report("orphan", `the orphan file names inode ${le32(view, from + 4 * n)}, and is not marked`);
         break;

@@ -130,8 +130,7 @@ export class CheckState {
   }
 
   #shared(block: number, one: number, other: number): void {
-    const name = (ino: number): string => (ino === METADATA ? "the format's own use" : `inode ${ino}`);
-    this.report("shared", `block ${block} belongs to ${name(one)} and to ${name(other)}`);
+    this.report("shared", `block ${block} belongs to ${ownerText(one)} and to ${ownerText(other)}`);
   }
 
   /** Verdict of the slot that block has now, for this seed; Unknown when nobody looked yet. */
@@ -147,3 +146,5 @@ export class CheckState {
     return good;
   }
 }
+
+const ownerText = (ino: number): string => (ino === METADATA ? "the format's own use" : `inode ${ino}`);
