@@ -72,7 +72,7 @@ export class Buddy {
 
   carve(pfn: number, order: number): boolean {
     let size = order;
-    while (size <= this.orderMax && mismatch(INT32, this.state[headOf(INT32, pfn, size)]!, Kind.Free, size) !== 0)
+    while (size <= this.orderMax && mismatch(INT32, this.state[headOf(INT32, pfn, size)]!, Kind.Free << 6, size) !== 0)
       size++;
     if (size > this.orderMax) return false;
     let head = headOf(INT32, pfn, size);

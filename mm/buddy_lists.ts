@@ -75,8 +75,7 @@ export function buddyLists(map: Memmap): BuddyLists {
     return pfn;
   }
 
-  const isFree = (pfn: number, order: number): boolean =>
-    mismatch(INT32, bytes[stateAt + pfn]!, Kind.Free, order) === 0;
+  const isFree = (pfn: number, order: number): boolean => mismatch(INT32, bytes[stateAt + pfn]!, FREE_BIT, order) === 0;
 
   /** Blocks of a type without fallbacks stay apart from the others, or their pageblocks would be mixed. */
   function mayMerge(type: number, buddy: number): boolean {

@@ -61,8 +61,8 @@ export const orderOf = <T>(ops: BitOps<T>, state: T): T => ops.and(state, ops.co
 /** Number of the free list a free block is on: its migratetype and order together. */
 export const listOf = <T>(ops: BitOps<T>, state: T): T => ops.and(state, ops.constant(63));
 
-/** 0 when the state byte says `kind` and `order`, of whatever migratetype. */
-export const mismatch = <T>(ops: BitOps<T>, state: T, kind: T, order: T): T =>
-  ops.xor(ops.and(state, ops.constant(0xcf)), ops.or(ops.shl(kind, ops.constant(6)), order));
+/** 0 when the state byte says `order` and a kind, of whatever migratetype; `kindBits` is that kind << 6. */
+export const mismatch = <T>(ops: BitOps<T>, state: T, kindBits: T, order: T): T =>
+  ops.xor(ops.and(state, ops.constant(0xcf)), ops.or(kindBits, order));
 
 export const lowestBit = <T>(ops: BitOps<T>, mask: T): T => ops.and(mask, ops.sub(ops.constant(0), mask));

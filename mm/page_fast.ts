@@ -77,7 +77,7 @@ export function pageFast(map: Memmap, zoneStart: number, grouping: boolean, slow
 
   function free(cpu: number, pfn: Pfn, order: number): void {
     // Before the array is asked: frame -5 must not be another part of the buffer.
-    if (pfn >>> 0 !== pfn || pfn >= frames || mismatch(INT32, bytes[stateAt + pfn]!, Kind.Allocated, order) !== 0)
+    if (pfn >>> 0 !== pfn || pfn >= frames || mismatch(INT32, bytes[stateAt + pfn]!, ALLOCATED, order) !== 0)
       badFree(map, pfn, order);
     const away = cpu * stride;
     const type = bytes[typeAt + (pfn >>> pageblockOrder)]!;

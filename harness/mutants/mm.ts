@@ -81,7 +81,7 @@ export const mutants: MutantSet = {
     },
     {
       file: "mm/page_fast.ts",
-      find: "mismatch(INT32, bytes[stateAt + pfn]!, Kind.Allocated, order) !== 0",
+      find: "mismatch(INT32, bytes[stateAt + pfn]!, ALLOCATED, order) !== 0",
       replace: "bytes[stateAt + pfn]! >> 6 !== Kind.Allocated",
       why: "a free of another order is believed",
     },

@@ -67,7 +67,8 @@ function failure(copy: string, tests: readonly string[]): string | undefined {
   });
   if (run.error !== undefined) return (run.error as NodeJS.ErrnoException).code === "ETIMEDOUT" ? "timeout" : "no run";
   if (run.status === 0) return undefined;
-  return /^not ok \d+ - (.*?)(?: # time.*)?$/m.exec(run.stdout)?.[1] ?? `exit ${run.status ?? run.signal}`;
+  // Files that were cut short by the first failure are "not ok" too: the line with a test's name is the one.
+  return /^not ok \d+ - (.* > .*?)(?: # time.*)?$/m.exec(run.stdout)?.[1] ?? `exit ${run.status ?? run.signal}`;
 }
 
 function mutate(copy: string, mutant: Mutant): () => void {

@@ -64,6 +64,18 @@ describe("reclaim", () => {
     checkPageAlloc(mm);
   });
 
+  it("the first request that finds the zone at low wakes kswapd, though its CPU still has pages on its list", () => {
+    const mm = smallMachine(256 * MiB);
+    const { vmscan } = attachReclaim(mm, {});
+    const { words } = mm.zones[0]!;
+    for (;;) {
+      const atLow = words[ZONE.free]! <= words[ZONE.low]!;
+      expect(isErr(mm.alloc(0, GFP.GFP_NOWAIT | GFP.__GFP_MOVABLE, 0, 1))).toBe(false);
+      expect(vmscan.awake).toBe(atLow);
+      if (atLow) break;
+    }
+  });
+
   it("kswapd gives up when there is nothing to drop", () => {
     const mm = smallMachine(16 * MiB);
     const { vmscan } = attachReclaim(mm, {});
@@ -135,6 +147,7 @@ describe("OOM killer", () => {
     expect([0, 1, 2, 3, 4].map((row) => badness(table, row, 1000))).toEqual([101, -Infinity, 301, 701, -Infinity]);
     expect(oomScore(table, 2, 1000)).toBe(Math.trunc((1301 * 2) / 3));
     expect(selectVictim(victims([]), 1000)).toBe(-1);
+    expect(selectVictim(victims([[5000, -1000]]), 1000)).toBe(-1);
     expect(
       selectVictim(
         victims([

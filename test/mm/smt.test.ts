@@ -142,7 +142,7 @@ const LEMMAS: readonly (readonly [name: string, claim: (s: Scope) => Claim])[] =
   [
     "mismatch is 0 exactly for that kind and order, whatever the type",
     (s) =>
-      mismatch(s.ops, s.p.and(255), s.kind, s.o)
+      mismatch(s.ops, s.p.and(255), s.kind.shl(6), s.o)
         .eq(s.zero)
         .eq(
           kindOf(s.ops, s.p.and(255))
