@@ -7,9 +7,12 @@ import type { EventSink } from "./abi/machine.ts";
 import type { PolicyFactory } from "./abi/sched.ts";
 import { Arena } from "./lib/arena.ts";
 import { KernelPanic } from "./lib/assert.ts";
-import { futexLocks, noLocks } from "./lib/lock_ops.ts";
+import { noLocks } from "./lib/lock_ops.ts";
+import type { LockOps } from "./lib/lock_ops.ts";
+import { lock, tryLock, unlock } from "./lib/lock.ts";
 import { CpuLoop, sinceBoot } from "./cpu_loop.ts";
 import { attachRings, ringWrite } from "./observe/ring.ts";
+import { noTrace } from "./observe/tracer.ts";
 import { checkAtRest } from "./smp_check.ts";
 import { Phase, PHASE_TEXT, Smp, Stat, Stop } from "./smp.ts";
 import { TaskPrograms } from "./task.ts";
@@ -29,20 +32,35 @@ async function loadPolicy(): Promise<PolicyFactory> {
   return policy as PolicyFactory;
 }
 
+/** Futex locks; who has to wait for one says so. */
+const watchedLocks = (smp: Smp, cpu: number): LockOps => ({
+  lock(words, at) {
+    if (tryLock(words, at)) return;
+    const { phase } = smp.seen(cpu);
+    smp.phase(cpu, Phase.Lock);
+    lock(words, at);
+    smp.phase(cpu, phase);
+  },
+  tryLock,
+  unlock,
+});
+
 async function main(): Promise<void> {
   const { cpu, cpus, workload } = start;
   const rows = workload.tasks.length + 1;
   const arena = new Arena(start.arena);
   const smp = new Smp(arena, cpus, rows);
   let booted = false;
+  let tracing = true;
   try {
     const { hostNowNs } = (await import(start.clock)) as { hostNowNs: () => number };
     const policy = await loadPolicy();
     const now = sinceBoot(smp, hostNowNs);
     const ring = start.rings === undefined ? undefined : attachRings(start.rings).rings[cpu]!;
-    // Whatever happens is written to the ring of the CPU it happens on: a ring has one writer.
+    // Whatever happens is written to the ring of the CPU it happens on: a ring has one writer. The check at rest, which
+    // picks for all CPUs, is no part of the run.
     const trace: EventSink =
-      ring === undefined ? () => {} : (type, _cpu, a, b, c, d) => ringWrite(ring, now(), type, a, b, c, d);
+      ring === undefined ? noTrace : (type, _cpu, a, b, c, d) => tracing && ringWrite(ring, now(), type, a, b, c, d);
     smp.awaitTurn(cpu);
     const metrics = new SchedMetrics(arena, cpus, rows);
     const sched: Sched = new Sched(
@@ -51,7 +69,7 @@ async function main(): Promise<void> {
       {
         now,
         trace,
-        locks: start.withoutLocks ? noLocks : futexLocks,
+        locks: start.withoutLocks ? noLocks : watchedLocks(smp, cpu),
         wakePath: () => {},
         resched: (target) => {
           if (target !== cpu && smp.kick(target, sched.cpu.reschedWords)) smp.add(cpu, Stat.Kicks, 1);
@@ -76,6 +94,7 @@ async function main(): Promise<void> {
     const endNs = now();
     if (cpu !== 0 || !start.check || smp.stopReason === Stop.Failed) return answer({ kind: "done", endNs, ejected });
     smp.phase(cpu, Phase.Check);
+    tracing = false;
     answer({ kind: "done", endNs, ejected, atRest: checkAtRest(sched, programs, smp, workload) });
   } catch (thrown) {
     smp.stop(Stop.Failed);

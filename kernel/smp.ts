@@ -22,7 +22,19 @@ import type { Arena } from "./lib/arena.ts";
 import { panic } from "./lib/assert.ts";
 import { KeyedHeap } from "./lib/keyed_heap.ts";
 
-export const Phase = { Boot: 0, Idle: 1, Pick: 2, Run: 3, Timer: 4, Tick: 5, Step: 6, Check: 7, Done: 8 } as const;
+/** What a CPU is doing. Lock: it waits for one, so it is not the one to blame when nothing moves. */
+export const Phase = {
+  Boot: 0,
+  Idle: 1,
+  Pick: 2,
+  Run: 3,
+  Timer: 4,
+  Tick: 5,
+  Step: 6,
+  Check: 7,
+  Done: 8,
+  Lock: 9,
+} as const;
 export type Phase = (typeof Phase)[keyof typeof Phase];
 /** "while it ...". */
 export const PHASE_TEXT: readonly string[] = [
@@ -35,6 +47,7 @@ export const PHASE_TEXT: readonly string[] = [
   "carries out a task's call",
   "checks the machine at rest",
   "ends",
+  "waits for a lock",
 ];
 
 export const Stop = {

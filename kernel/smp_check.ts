@@ -96,13 +96,14 @@ function workDone(
   const total = { wakes: 0, forks: 0, renices: 0, workNs: 0, execNs: 0 };
   const taken = tasks.map(({ program }, index) => {
     const { at, laps, kept } = programs.standing(index + 1);
+    const alive = sched.task.state[index + 1] !== TaskState.Free;
     let waits = 0;
     let workNs = 0;
     for (const [step, op] of program.ops.entries()) {
       const arg = program.args[step]!;
       const times = timesBegun(program, step, at, laps);
-      // The last step begun may not be finished.
-      const finished = step === at - 1 ? times - 1 : times;
+      // The last step that a living task began may not be finished.
+      const finished = step === at - 1 && alive ? times - 1 : times;
       if (op === Op.Wait) waits += times;
       else if (op === Op.Wake) sent[arg]! += times;
       else if (op === Op.Start) total.forks += times;
@@ -124,10 +125,10 @@ function workDone(
 }
 
 /** How often a step was begun by a program that stands before step `at` and has gone back `laps` times. */
-function timesBegun({ ops, loopTo }: Program, step: number, at: number, laps: number): number {
+function timesBegun({ loopTo }: Program, step: number, at: number, laps: number): number {
   if (laps === 0) return step < at ? 1 : 0;
   if (step < loopTo) return 1;
-  return laps + (step < at ? 1 : 0) - (at === 0 && ops.length === 0 ? 1 : 0);
+  return laps + (step < at ? 1 : 0);
 }
 
 /** Takes every runnable task off, one pick after the other; each must come exactly once. */

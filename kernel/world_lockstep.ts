@@ -178,8 +178,10 @@ export class LockstepWorld {
       this.#switch(cpu, TaskLeft.Preempted);
       return;
     }
-    sched.account(cpu);
     const p = sched.running(cpu);
+    // The pick that it was asked for happened on the way, when a policy was thrown out.
+    if (p === 0) return;
+    sched.account(cpu);
     if (sched.task.sumExec[p]! < this.programs.target[p]!) {
       if (sched.task.slice[p] === 0) this.#switch(cpu, TaskLeft.Preempted);
       else this.#runOn(cpu, p);

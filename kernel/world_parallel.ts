@@ -253,6 +253,7 @@ export class ParallelWorld {
   async #findStuck(): Promise<void> {
     const stopping = this.#smp.stopReason !== Stop.No;
     const limitMs = this.#config.stuckMs ?? STUCK_MS;
+    let blamed = -1;
     for (const [cpu, watched] of this.#watched.entries()) {
       if (watched.ended) continue;
       const { beat, phase } = this.#smp.seen(cpu);
@@ -260,9 +261,10 @@ export class ParallelWorld {
       watched.still = beat === watched.beat && !rests ? watched.still + 1 : 0;
       watched.beat = beat;
       const patienceMs = phase === Phase.Boot ? Math.max(BOOT_STUCK_MS, limitMs) : limitMs;
-      if (watched.still * ROUND_MS < patienceMs) continue;
-      this.#fail("stuck", cpu, `it has not moved for ${patienceMs} ms`);
+      // Who waits for a lock waits for somebody else.
+      if (watched.still * ROUND_MS >= patienceMs && (blamed < 0 || phase !== Phase.Lock)) blamed = cpu;
     }
+    if (blamed >= 0) this.#fail("stuck", blamed, `it has not moved for ${this.#watched[blamed]!.still * ROUND_MS} ms`);
     if (this.#failure === undefined) return;
     // The others stop at their next look, unless what they wait for never comes.
     if (this.#watched.some(({ ended, still }) => !ended && still * ROUND_MS >= GRACE_MS))
