@@ -226,14 +226,16 @@ describe("a shared queue's taker against a renice (dsq.ts: takeFor, core.ts: #mo
   });
 });
 
+/** A CPU that kicks the other and idles. */
+function* kickThenIdle(): Thread {
+  yield store("resched 1", 1);
+  yield update("idle", (n) => n + 1);
+}
+
 describe("nothing will ever happen again (smp.ts: isQuiet)", () => {
   type Bug = "none" | "no generation" | "leaves before it is gone";
 
   /** CPU 0 works, wakes CPU 1, and idles; CPU 1 idles, is woken, works, idles. Each sleep is one step here. */
-  function* first(): Thread {
-    yield store("resched 1", 1);
-    yield update("idle", (n) => n + 1);
-  }
   function* second(bug: Bug): Thread {
     yield { ...load("resched 1"), blocked: (memory: Memory) => memory["resched 1"] !== 1 };
     if (bug === "leaves before it is gone") yield update("left", (n) => n + 1);
@@ -252,7 +254,7 @@ describe("nothing will ever happen again (smp.ts: isQuiet)", () => {
   }
   const model = (bug: Bug): Exploration =>
     explore(
-      () => ({ memory: { idle: 1 }, threads: [first(), second(bug), supervisor(bug)] }),
+      () => ({ memory: { idle: 1 }, threads: [kickThenIdle(), second(bug), supervisor(bug)] }),
       (memory) => (memory["wrong"] === 1 ? "it was called quiet while a CPU had work" : undefined),
     );
 
