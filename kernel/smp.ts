@@ -174,8 +174,9 @@ export class Smp {
     if (this.stopReason === Stop.No) Atomics.wait(resched, at, 0, forMs);
     Atomics.store(this.#cpu, at + WAITING, 0);
     if (timed) return;
-    Atomics.add(this.#control, LEFT_IDLE, 1);
+    // In this order: whoever saw us among the idle sees that we left, before our word is cleared.
     Atomics.sub(this.#control, IDLE, 1);
+    Atomics.add(this.#control, LEFT_IDLE, 1);
   }
 
   /** Wakes CPU `cpu`, whose resched word is set, if it sleeps. */

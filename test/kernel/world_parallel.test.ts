@@ -139,11 +139,12 @@ describe("a run ends", () => {
   });
 });
 
-/** Panics are of a program's own making; everything else is reported as the world saw it. */
+const file = (name: string): string => new URL(`./bad_policies/${name}.ts`, import.meta.url).href;
+const path = (name: string): string => `test/kernel/bad_policies/${name}.ts`;
+const runBad = (policy: string, stuckMs: number): Promise<unknown> =>
+  world(stressWorkload(32, 1), { policy, seed: 41, stuckMs }).run();
+
 describe("a failure stops all CPUs and says what, where and with which seed", () => {
-  const file = (name: string): string => new URL(`./bad_policies/${name}.ts`, import.meta.url).href;
-  const run = (policy: string, stuckMs: number): Promise<unknown> =>
-    world(stressWorkload(32, 1), { policy, seed: 41, stuckMs }).run();
   it.each([
     ["panics", "panic", /^CPU [01], while it .*: the sky has fallen; policy .*, 2 CPUs, seed 41$/],
     ["exits", "died", /^CPU [01], while it .*: its worker ended with code 7; policy .*, seed 41$/],
@@ -153,7 +154,7 @@ describe("a failure stops all CPUs and says what, where and with which seed", ()
     ["not_there", "policy", /^policy .*not_there.ts cannot be used: Cannot find module/],
   ])("a policy that %s", async (name, kind, message) => {
     // Filling a heap takes a while, and is no hang.
-    await expect(run(file(name), name === "hangs" ? 700 : 30_000)).rejects.toMatchObject({
+    await expect(runBad(file(name), name === "hangs" ? 700 : 30_000)).rejects.toMatchObject({
       name: "ParallelFailure",
       kind,
       message: expect.stringMatching(message) as string,
@@ -169,7 +170,6 @@ describe("a failure stops all CPUs and says what, where and with which seed", ()
   it("as a command would show it: a panic stays one, the rest is the user's to read", async () => {
     const policy = { name: "x", feature: undefined, factory: undefined };
     const common = { cpus: 2, workload: specs("0:10:10 0:10:10"), seed: 1, untilNs: 5e9, stuckMs: 700 };
-    const path = (name: string): string => `test/kernel/bad_policies/${name}.ts`;
     expect(existsSync(path("panics"))).toBe(true);
     await expect(runParallel({ ...common, policy: { ...policy, file: path("panics") } })).rejects.toMatchObject({
       name: "KernelPanic",
