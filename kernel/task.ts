@@ -133,7 +133,8 @@ export class TaskPrograms {
     this.#lastCpu[p] = cpu;
     if (from < 0) return;
     const away = Math.min(1, (now - this.#leftAt[p]!) / costs.coldSpan);
-    this.target[p]! += (from === cpu ? 0 : costs.migration) + costs.cold * away;
+    // Times are whole nanoseconds: with parts of one an end may be too near to be told from now.
+    this.target[p]! += (from === cpu ? 0 : costs.migration) + Math.round(costs.cold * away);
   }
 }
 

@@ -47,10 +47,10 @@ it("a burst is followed by its sleep; burst 0 never sleeps", () => {
   ]);
   expect(tasks.map(({ name, nice, startNs }) => [name, nice, startNs])).toEqual([
     ["-5:2000:8000", -5, 0],
-    ["3:0:7", 3, 0],
+    ["3:0:7", 3, 4_500_000],
   ]);
   expect([...tasks[0]!.program.ops]).toEqual([Op.Poll, Op.Sleep]);
   expect([...tasks[0]!.program.args]).toEqual([2e6, 8e6]);
-  expect([...tasks[1]!.program.ops]).toEqual([Op.Poll]);
+  expect([...tasks[1]!.program.ops]).toEqual([Op.Run]);
   expect(tasks.every(({ program }) => program.loopTo === 0)).toBe(true);
 });
