@@ -160,20 +160,21 @@ async function fairCommand(
     run: run.id,
   };
   run.finish({ seed, eventLogHash: hash!, document });
+  reportEjection(policyText, ejected);
   emit(format, {
     document,
     rows: result.tasks.map(({ task: _task, name: _name, ...row }): Row => row),
     title: `${policyText} on ${cpus} CPU${cpus === 1 ? "" : "s"}, ${seconds} s from seed ${seed}, costs ${costs}`,
-    notes: [
-      ...ejectedNote(ejected),
-      `event log ${hash!.slice(0, 16)}; trace and manifest in ${run.dir}`,
-      `again: orrery replay ${run.id}`,
-    ],
+    notes: [`event log ${hash!.slice(0, 16)}; trace and manifest in ${run.dir}`, `again: orrery replay ${run.id}`],
   });
 }
 
-const ejectedNote = (why: string | undefined): readonly string[] =>
-  why === undefined ? [] : [`the policy was ejected, and cfs took over: ${why}`];
+/** Figures of a run that cfs finished are not the policy's: said on stderr too, and by the exit code. */
+function reportEjection(policy: string, why: string | undefined): void {
+  if (why === undefined) return;
+  console.error(`orrery: policy ${policy} was ejected, and cfs took over: ${why}`);
+  process.exitCode = EXIT.missed;
+}
 
 async function runCommand(
   options: Omit<Common, "cpus"> & { trace: string; cpus?: number },
@@ -227,12 +228,12 @@ async function runCommand(
     run: run.id,
   };
   run.finish({ seed, eventLogHash: replay.hash!, document });
+  reportEjection(policyText, replay.ejected);
   emit(format, {
     document,
     rows: [replay.row],
     title: `${opened.path} under ${policyText} on ${cpus} CPU${cpus === 1 ? "" : "s"}, seed ${seed}, costs ${costs}`,
     notes: [
-      ...ejectedNote(replay.ejected),
       `event log ${replay.hash!.slice(0, 16)}; trace and manifest in ${run.dir}`,
       `again: orrery replay ${run.id}`,
     ],

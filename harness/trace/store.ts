@@ -57,7 +57,7 @@ export async function saveTrace(log: EventLog, form: TraceForm, path: string): P
   } catch (error) {
     rmSync(part, { force: true });
     const reason = (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new UserError(`cannot write ${path}: ${reason}; choose another file with --output`);
+    throw new UserError(`cannot write ${path}: ${reason}; choose another file`);
   }
 }
 
