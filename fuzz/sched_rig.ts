@@ -12,6 +12,7 @@ import type { EventSink } from "../kernel/abi/machine.ts";
 import type { PolicyFactory } from "../kernel/abi/sched.ts";
 import { nanos } from "../kernel/abi/units.ts";
 import { Arena } from "../kernel/lib/arena.ts";
+import { noLocks } from "../kernel/lib/lock_ops.ts";
 import { nextBelow, prng } from "../kernel/lib/prng.ts";
 import { NICE_MIN, Sched, SchedMetrics, TaskState, cfs, cpuAt } from "../sched/index.ts";
 
@@ -73,7 +74,7 @@ export class SchedRig {
       {
         now: () => nanos(this.time[0]!),
         trace: options.trace ?? (() => {}),
-        locks: { lock: () => {}, unlock: () => {} },
+        locks: noLocks,
         wakePath: () => {},
         resched: (cpu) => void this.asked.add(cpu),
       },

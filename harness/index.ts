@@ -2,3 +2,13 @@
 export { UserError } from "./cli/exit.ts";
 export { FtraceParser } from "./trace/ftrace_read.ts";
 export { ftraceText } from "./trace/ftrace_write.ts";
+export { SparseDisk } from "./disk/sparse.ts";
+export { exportOf as nbdExport } from "./nbd/server.ts";
+export { Session as NbdSession } from "./nbd/session.ts";
+export type { Export as NbdExport, NbdRequest } from "./nbd/session.ts";
+export * as NBD from "./nbd/wire.ts";
+export { checkElevator } from "./blk/elevator_check.ts";
+export { DEVICE_ATTACKS } from "./blk/device_attacks.ts";
+export { DRIVER_ATTACKS, End as DeviceEnd } from "./blk/driver_attacks.ts";
+export { HostileDeviceRun } from "./blk/hostile_device.ts";
+export { HostileDriverRun } from "./blk/hostile_driver.ts";

@@ -22,11 +22,14 @@ export const TOOLS = {
     { program: "debugfs", package: "e2fsprogs", why: "a second reader of our file systems" },
   ],
   zstd: [{ program: "zstd", package: "zstd", why: "unpacking of packed disk images" }],
-  qemu: [{ program: "qemu-system-x86_64", package: "qemu-system-x86", why: "real devices and real Linux guests" }],
+  qemu: [
+    { program: "qemu-system-x86_64", package: "qemu-system-x86", why: "real devices and real Linux guests" },
+    { program: "busybox", package: "busybox-static", why: "user space of the Linux guests" },
+  ],
 };
 
 /** @type {string[]} */
-export const TESTED = [];
+export const TESTED = ["qemu", "ext4"];
 
 /** Administrators' programs are often not on a user's PATH, and still run. */
 const ALSO = ["/usr/local/sbin", "/usr/sbin", "/sbin"];

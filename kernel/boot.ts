@@ -25,6 +25,8 @@ export interface BootConfig {
   readonly policy?: PolicyFactory;
   /** Period of the tick, ns; 4 ms as HZ=250 when left out. */
   readonly tickNs?: number;
+  /** Time of the first tick, ns; drawn from the seed when left out. */
+  readonly tickPhaseNs?: number;
   /** End slices by a timer of their own and not at the next tick (Linux: HRTICK). */
   readonly exactSlices?: boolean;
 }
@@ -111,7 +113,7 @@ export const STEPS: readonly Step[] = [
         workload: config.workload,
         costs: config.costs,
         tickNs,
-        tickPhaseNs: slots.machine!.below(tickNs),
+        tickPhaseNs: config.tickPhaseNs ?? slots.machine!.below(tickNs),
         exactSlices: config.exactSlices ?? false,
         metrics: on.has("SCHED_STATS"),
       });

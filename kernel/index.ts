@@ -10,3 +10,6 @@ export type { Feature } from "./config.ts";
 export { boot } from "./boot.ts";
 export type { BootConfig, Booted } from "./boot.ts";
 export { LockstepWorld } from "./world_lockstep.ts";
+export { ParallelFailure, ParallelWorld } from "./world_parallel.ts";
+export type { ParallelConfig, ParallelResult } from "./world_parallel.ts";
+export * from "./fs/index.ts";

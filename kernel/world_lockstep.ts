@@ -17,10 +17,11 @@ import type { Machine } from "./abi/machine.ts";
 import type { PolicyFactory } from "./abi/sched.ts";
 import { Arena } from "./lib/arena.ts";
 import { KeyedHeap } from "./lib/keyed_heap.ts";
+import { noLocks } from "./lib/lock_ops.ts";
 import type { VirtualMachine } from "./machine.ts";
 import { TaskPrograms } from "./task.ts";
-import { cpuAt, Op, Sched, SchedMetrics } from "../sched/index.ts";
-import type { Background, Costs, LockOps, TaskSpec, Workload } from "../sched/index.ts";
+import { cpuAt, NO_PARENT, Op, Sched, SchedMetrics } from "../sched/index.ts";
+import type { Background, Costs, TaskSpec, Workload } from "../sched/index.ts";
 
 export interface LockstepConfig {
   readonly cpus: number;
@@ -37,7 +38,6 @@ export interface LockstepConfig {
   readonly metrics: boolean;
 }
 
-const NO_LOCKS: LockOps = { lock: () => {}, unlock: () => {} };
 const RANK_TIMER = 1;
 const RANK_TICK = 2;
 const RANK_CPU = 3;
@@ -54,12 +54,16 @@ export class LockstepWorld {
   readonly #tickNs: number;
   readonly #tickPhaseNs: number;
   readonly #exactSlices: boolean;
+  /** Rows 1 to this are the workload's; above are the kernel threads of the cost profile. */
+  readonly #workloadTasks: number;
   readonly #events: KeyedHeap;
   readonly #busy: Float64Array;
   readonly #pending: Uint8Array;
   readonly #machine: VirtualMachine;
   readonly #time: Float64Array;
   #anyPending = false;
+  /** The last task whose program has an end has reached it. */
+  #finished = false;
   #steps = 0;
 
   constructor(machine: VirtualMachine, config: LockstepConfig) {
@@ -72,6 +76,7 @@ export class LockstepWorld {
     this.#tickNs = config.tickNs;
     this.#tickPhaseNs = config.tickPhaseNs;
     this.#exactSlices = config.exactSlices;
+    this.#workloadTasks = config.workload.tasks.length;
     const arena = new Arena(new SharedArrayBuffer(lockstepBytes(config.cpus, rows)));
     this.metrics = config.metrics ? new SchedMetrics(arena, config.cpus, rows) : undefined;
     this.sched = new Sched(
@@ -80,7 +85,7 @@ export class LockstepWorld {
       {
         now: machine.now,
         trace: machine.trace,
-        locks: NO_LOCKS,
+        locks: noLocks,
         wakePath: () => {
           this.#time[0]! += config.costs.select;
         },
@@ -93,7 +98,7 @@ export class LockstepWorld {
     this.#busy = arena.f64(config.cpus);
     this.#pending = arena.u8(config.cpus);
     const workload = withBackground(machine, config.workload, config.costs.background);
-    this.programs = new TaskPrograms(arena, workload);
+    this.programs = new TaskPrograms(arena, workload, false);
     for (let cpu = 0; cpu < config.cpus; cpu++) this.sched.schedule(cpu, TaskLeft.Runnable);
     for (const [index, spec] of workload.tasks.entries()) {
       const p = this.sched.addTask(spec.nice, index % config.cpus);
@@ -113,7 +118,7 @@ export class LockstepWorld {
     const rows = this.#rows;
     const cpus = this.#cpus;
     const last = this.#steps + steps;
-    while (this.#steps < last) {
+    while (this.#steps < last && !this.#finished) {
       const slot = events.first();
       const at = events.key[slot]!;
       if (at > untilNs) {
@@ -128,7 +133,7 @@ export class LockstepWorld {
       else if (this.#onWatchdog(slot, at)) return false;
       if (this.#anyPending) this.#settle();
     }
-    return true;
+    return !this.#finished;
   }
 
   /** The timer of task p: its start, or the end of its sleep. */
@@ -138,7 +143,7 @@ export class LockstepWorld {
     const cpu = sched.task.cpu[p]!;
     const busy = this.#busy[cpu]!;
     this.#time[0] = at >= busy ? at + this.#costs.irq : busy;
-    if (this.programs.begin(p)) sched.wakeNew(p, cpu, 0);
+    if (this.programs.begin(p)) sched.wakeNew(p, cpu, p <= this.#workloadTasks ? 0 : NO_PARENT);
     else sched.wake(p, cpu, WakeContext.Timer);
     this.#time[0] += this.#costs.wake;
     this.#endInterrupt(cpu, Math.max(at, busy));
@@ -173,8 +178,10 @@ export class LockstepWorld {
       this.#switch(cpu, TaskLeft.Preempted);
       return;
     }
-    sched.account(cpu);
     const p = sched.running(cpu);
+    // The pick that it was asked for happened on the way, when a policy was thrown out.
+    if (p === 0) return;
+    sched.account(cpu);
     if (sched.task.sumExec[p]! < this.programs.target[p]!) {
       if (sched.task.slice[p] === 0) this.#switch(cpu, TaskLeft.Preempted);
       else this.#runOn(cpu, p);
@@ -203,14 +210,17 @@ export class LockstepWorld {
       }
       if (programs.timerNs >= 0)
         this.#events.set(p, this.#time[0]! + programs.timerNs + this.#costs.timerLate, RANK_TIMER);
-      const woken = programs.woken;
-      if (woken === 0) {
+      if (left !== TaskLeft.Preempted) {
         this.#switch(cpu, left);
-        if (left === TaskLeft.Dead) sched.removeTask(p);
+        if (left === TaskLeft.Dead) {
+          sched.removeTask(p);
+          this.#finished = programs.allExited;
+        }
         return;
       }
-      if (programs.begin(woken)) sched.wakeNew(woken, cpu, p);
-      else sched.wake(woken, cpu, WakeContext.Task);
+      if (programs.woken !== 0) sched.wake(programs.woken, cpu, WakeContext.Task);
+      else if (programs.started !== 0 && programs.begin(programs.started)) sched.wakeNew(programs.started, cpu, p);
+      else if (programs.reniced !== 0) sched.setNice(programs.reniced, programs.nice);
       this.#time[0]! += this.#costs.wake;
       this.#busy[cpu] = this.#time[0]!;
       programs.target[p] = sched.task.sumExec[p]! + this.#costs.wake;
@@ -240,7 +250,7 @@ export class LockstepWorld {
   /** The CPU computes for p until its work is done, or its slice is over where slices end exactly. */
   #runOn(cpu: number, p: number): void {
     const { sumExec, slice } = this.sched.task;
-    let left = this.programs.target[p]! - sumExec[p]!;
+    let left = Math.ceil(this.programs.target[p]! - sumExec[p]!);
     if (this.#exactSlices) left = Math.min(left, slice[p]!);
     else if (this.programs.polls[p] !== 0 && this.sched.policy.sliceEndsOnAccount === true)
       left = Math.min(left, slice[p]! + this.#costs.poll);
@@ -253,15 +263,20 @@ export class LockstepWorld {
     this.#anyPending = true;
   }
 
+  /** The CPUs that were asked to pick anew: at once where that costs nothing, else when the kernel is left. */
   #settle(): void {
-    this.#anyPending = false;
-    for (let cpu = 0; cpu < this.#cpus; cpu++) {
-      if (this.#pending[cpu] === 0) continue;
-      this.#pending[cpu] = 0;
-      const idle = this.sched.running(cpu) === 0;
-      const from = this.#busy[cpu]! >= this.#time[0]! ? this.#busy[cpu]! : this.#time[0]! + this.#costs.ipi;
-      const at = from + (idle ? this.#costs.idleExit : this.#costs.resched);
-      this.#events.set(this.#rows + this.#cpus + cpu, at, RANK_CPU);
+    const now = this.#time[0]!;
+    while (this.#anyPending) {
+      this.#anyPending = false;
+      for (let cpu = 0; cpu < this.#cpus; cpu++) {
+        if (this.#pending[cpu] === 0) continue;
+        this.#pending[cpu] = 0;
+        const idle = this.sched.running(cpu) === 0;
+        const from = this.#busy[cpu]! >= now ? this.#busy[cpu]! : now + this.#costs.ipi;
+        const at = from + (idle ? this.#costs.idleExit : this.#costs.resched);
+        if (at === now) this.#onCpu(cpu, at);
+        else this.#events.set(this.#rows + this.#cpus + cpu, at, RANK_CPU);
+      }
     }
   }
 }

@@ -5,10 +5,11 @@
  * - checkSched(sched, execSeen)  also that no task's sumExec went back since the last call; `execSeen` is the caller's
  *                                array of one element a row, zero at first
  *
- *   state       curr of        on a CPU's waiting list              on a dispatch queue
- *   Queued      no CPU         iff the policy keeps per-CPU queues  at most one
- *   Running     exactly one    no                                   no
- *   all others  no CPU         no                                   no
+ *   state       curr of        on a CPU's waiting list                        on a dispatch queue
+ *   Queued      no CPU         iff the policy keeps per-CPU queues, and it    at most one
+ *                              is not on a queue that CPUs share
+ *   Running     exactly one    no                                             no
+ *   all others  no CPU         no                                             no
  *
  * It holds between two entries of the core; O(tasks + CPUs).
  */
@@ -36,7 +37,8 @@ export function checkSched(sched: Sched, execSeen?: Float64Array): void {
     if ((state === TaskState.Running) !== (runsOn[p] !== -1)) panic("checkSched: state and CPU disagree", p, state);
     if (state === TaskState.Running && task.cpu[p] !== runsOn[p]) panic("checkSched: it runs on another CPU", p);
     if (state === TaskState.Running && !task.mayUse(p, task.cpu[p]!)) panic("checkSched: it may not use its CPU", p);
-    const listed = state === TaskState.Queued && sched.policy.perCpuQueues === true;
+    const shared = task.dsq[p]! > sched.cpus;
+    const listed = state === TaskState.Queued && sched.policy.perCpuQueues === true && !shared;
     if ((waits[p] === 1) !== listed || task.onRq[p] !== waits[p])
       panic("checkSched: a CPU's waiting list and the task's state disagree", p, state);
     if (state !== TaskState.Queued && task.dsq[p] !== 0) panic("checkSched: on a queue and not waiting", p, state);

@@ -11,7 +11,10 @@
  *
  * Invariants (checkSched): a Queued task is on exactly one queue, the policy's or a dispatch queue; a Running one is
  * `curr` of its CPU and of no other; sumExec never goes back. The run-queue lock of CPU c guards c's row and the rows
- * of the tasks whose cpu is c. Lock order: run queues by CPU number, then a dispatch queue.
+ * of the tasks whose cpu is c. Lock order: free rows, run queues by CPU number, then a dispatch queue.
+ *
+ * A task changes hands outside that lock twice, and then only its new owner touches it: Waking, between the locks of two
+ * CPUs; and taken from a queue that CPUs share (dsq.ts), until its cpu is the taker's.
  */
 import { Ev, EjectReason, TaskLeft } from "../kernel/abi/events.ts";
 import { DISPATCH_LOOPS_MAX, DSQS_MAX, POLICY_CALLS_MAX, WATCHDOG_NS_MAX } from "../kernel/abi/limits.ts";
@@ -21,9 +24,9 @@ import type { PolicyFactory, SchedKernel, SchedPolicy } from "../kernel/abi/sche
 import type { Nanos } from "../kernel/abi/units.ts";
 import type { Arena } from "../kernel/lib/arena.ts";
 import { assert, KernelPanic } from "../kernel/lib/assert.ts";
-import { pullTask } from "./balance.ts";
-import { DispatchQueues } from "./dsq.ts";
-import type { LockOps } from "./dsq.ts";
+import type { LockOps } from "../kernel/lib/lock_ops.ts";
+import { pullLoad, pullTask } from "./balance.ts";
+import { DispatchQueues, NO_DSQ, TAKEN } from "./dsq.ts";
 import type { SchedMetrics } from "./metrics.ts";
 import { CpuTable, cpuAt, TaskState, TaskTable } from "./table.ts";
 import { loadWeightOf, scxWeightOf } from "./weight.ts";
@@ -52,6 +55,13 @@ export interface SchedConfig {
 const EPOCH = 0;
 const EJECT_ASKED = 1;
 const FREE_ROW = 2;
+/** Futex of the table's free rows, a cache line further. */
+const TABLE_LOCK = 16;
+
+/** Bits of a CPU's resched word. */
+const RESCHED = 1;
+/** The running task has to give way, whatever its slice. */
+const PREEMPT = 2;
 /** What the arena may lose to alignment. */
 const LINE_BYTES = 64;
 
@@ -73,6 +83,8 @@ const OPERATIONS = [
   "quiescent",
   "setWeight",
 ] as const satisfies readonly (keyof SchedPolicy)[];
+
+export const NO_PARENT = -1;
 
 export class Sched implements SchedKernel {
   readonly cpus: number;
@@ -119,7 +131,7 @@ export class Sched implements SchedKernel {
     this.#trace = world.trace;
     this.#arena = arena;
     this.#global = config.cpus;
-    this.#words = arena.i32(16);
+    this.#words = arena.i32(32);
     this.task = new TaskTable(arena, config.tasksMax);
     this.cpu = new CpuTable(arena, config.cpus);
     this.dsqs = new DispatchQueues(arena, this.task, world.locks, config.cpus + 1, DSQS_MAX);
@@ -187,13 +199,14 @@ export class Sched implements SchedKernel {
   dsqInsert(p: number, dsq: number, sliceNs: number, enqFlags: number): void {
     const queue = this.#resolve(p, dsq, sliceNs);
     if (p === this.#selecting) return this.#insertLater(dsq, sliceNs, Number.NaN, enqFlags);
+    if (queue >= this.cpus) this.#unlist(p);
     this.task.slice[p] = sliceNs;
     if (!this.dsqs.insertFifo(queue, p, (enqFlags & abi.ENQ_HEAD) !== 0))
       this.#fail("dsqInsert: the queue holds tasks ordered by vtime");
     this.#inserted++;
     if (queue >= this.cpus) return;
     if ((enqFlags & abi.ENQ_PREEMPT) !== 0) this.kickCpu(queue, abi.KICK_PREEMPT);
-    else if (queue !== this.#dispatchCpu && this.running(queue) === 0) this.#resched(queue);
+    else if (queue !== this.#dispatchCpu) this.kickCpu(queue, abi.KICK_IDLE);
   }
 
   dsqInsertVtime(p: number, dsq: number, sliceNs: number, vtime: number, enqFlags: number): void {
@@ -201,6 +214,7 @@ export class Sched implements SchedKernel {
     if (!this.dsqs.hasVtime(queue)) this.#fail("dsqInsertVtime: not a queue made by createDsq");
     if (!Number.isFinite(vtime)) this.#fail(`dsqInsertVtime: the vtime of task ${p} is ${vtime}`);
     if (p === this.#selecting) return this.#insertLater(dsq, sliceNs, vtime, enqFlags);
+    this.#unlist(p);
     this.task.slice[p] = sliceNs;
     this.task.dsqVtime[p] = vtime;
     if (!this.dsqs.insertVtime(queue, p, vtime)) this.#fail("dsqInsertVtime: the queue holds tasks in FIFO order");
@@ -228,11 +242,15 @@ export class Sched implements SchedKernel {
   kickCpu(cpu: number, flags: number): void {
     this.#countCall();
     if (!this.#isCpu(cpu)) this.#fail(`kickCpu: there is no CPU ${cpu}`);
-    const at = cpuAt(cpu);
-    const p = this.cpu.curr[at]!;
-    if ((flags & abi.KICK_PREEMPT) !== 0 && p !== 0) this.task.slice[p] = 0;
-    else if (p !== 0) return;
-    this.#resched(cpu);
+    const p = this.cpu.curr[cpuAt(cpu)]!;
+    if ((flags & abi.KICK_PREEMPT) !== 0) {
+      // Under its lock the slice ends here; another CPU's accounting could write over that, so that CPU ends it itself.
+      if (cpu !== this.#dispatchCpu) this.#resched(cpu, RESCHED | PREEMPT);
+      else {
+        if (p !== 0) this.task.slice[p] = 0;
+        this.#resched(cpu);
+      }
+    } else if (p === 0 || (this.#someIdle() && this.#isIdle(cpu))) this.#resched(cpu);
   }
 
   selectCpuDfl(p: number, prevCpu: number, _wakeFlags: number): number {
@@ -255,24 +273,33 @@ export class Sched implements SchedKernel {
   /** Takes a free row; the task sleeps until wakeNew. 0 when the table is full. */
   addTask(nice: number, cpu: number): number {
     const { rows, state } = this.task;
-    for (let p = this.#words[FREE_ROW]! + 1; p < rows; p++) {
-      if (state[p] !== TaskState.Free) continue;
-      this.#words[FREE_ROW] = p;
-      this.task.setState(p, TaskState.Sleeping);
-      this.task.cpu[p] = cpu;
-      this.task.allowed[2 * p] = this.task.allowed[2 * p + 1] = -1;
-      this.task.sumExec[p] = this.task.slice[p] = this.task.dsqVtime[p] = 0;
-      this.task.wokenAt[p] = -1;
-      this.#weigh(p, nice);
-      for (const policy of this.#policies) policy.initTask?.(p);
-      this.policy.enable?.(p);
-      return p;
+    this.#world.locks.lock(this.#words, TABLE_LOCK);
+    this.#lock(cpu);
+    try {
+      for (let p = this.#words[FREE_ROW]! + 1; p < rows; p++) {
+        if (state[p] !== TaskState.Free) continue;
+        this.#words[FREE_ROW] = p;
+        this.task.cpu[p] = cpu;
+        this.task.allowed[2 * p] = this.task.allowed[2 * p + 1] = -1;
+        this.task.sumExec[p] = this.task.slice[p] = this.task.dsqVtime[p] = 0;
+        this.task.wokenAt[p] = -1;
+        this.#weigh(p, nice);
+        this.task.setState(p, TaskState.Sleeping);
+        for (const policy of this.#policies) policy.initTask?.(p);
+        this.policy.enable?.(p);
+        return p;
+      }
+      return 0;
+    } finally {
+      this.#unlock(cpu);
+      this.#world.locks.unlock(this.#words, TABLE_LOCK);
     }
-    return 0;
   }
 
   /** Gives a dead task's row back. */
   removeTask(p: number): void {
+    this.#world.locks.lock(this.#words, TABLE_LOCK);
+    const home = this.#lockTask(p);
     try {
       this.policy.disable?.(p);
       this.policy.exitTask?.(p);
@@ -282,6 +309,8 @@ export class Sched implements SchedKernel {
     for (const policy of this.#policies) if (policy !== this.policy) this.#quietly(() => policy.exitTask?.(p));
     this.task.setState(p, TaskState.Free);
     this.#words[FREE_ROW] = Math.min(this.#words[FREE_ROW]!, p - 1);
+    this.#unlock(home);
+    this.#world.locks.unlock(this.#words, TABLE_LOCK);
   }
 
   /**
@@ -290,11 +319,28 @@ export class Sched implements SchedKernel {
    */
   setNice(p: number, nice: number): void {
     this.#sync();
-    const home = this.#lockTask(p);
-    const waits = this.task.state[p] === TaskState.Queued;
-    const runs = this.task.state[p] === TaskState.Running;
+    let home = this.#lockTask(p);
+    while (!this.#reweigh(p, home, nice)) {
+      this.#unlock(home);
+      this.#sync();
+      home = this.#lockTask(p);
+    }
+    this.#unlock(home);
+    this.#sync();
+  }
+
+  /** False: the lock of `home` does not guard p just now, which is changing hands. */
+  #reweigh(p: number, home: number, nice: number): boolean {
+    // What a taker writes in the other order: when its queue's word is no longer ours, neither is the CPU.
+    const dsq = Atomics.load(this.task.dsq, p);
+    const state = this.task.state[p];
+    if (this.task.cpu[p] !== home || dsq === TAKEN || state === TaskState.Waking) return false;
+    if (state === TaskState.Free) return true;
+    const waits = state === TaskState.Queued;
+    const runs = state === TaskState.Running;
+    if (runs && this.cpu.curr[cpuAt(home)] !== p) return false;
     try {
-      if (waits) this.#takeOff(p, abi.DEQ_SAVE);
+      if (waits && !this.#takeOff(p, dsq, abi.DEQ_SAVE)) return false;
       if (runs) this.account(home);
       if (runs) this.policy.stopping?.(p, true);
       this.#weigh(p, nice);
@@ -305,8 +351,7 @@ export class Sched implements SchedKernel {
       this.#weigh(p, nice);
       this.#caught(thrown, "setWeight");
     }
-    this.#unlock(home);
-    this.#sync();
+    return true;
   }
 
   /**
@@ -317,9 +362,9 @@ export class Sched implements SchedKernel {
     return this.#wake(p, byCpu, abi.ENQ_WAKEUP, context);
   }
 
-  /** Makes a new task runnable for the first time; `parent` runs on `byCpu`. */
+  /** Makes a new task runnable for the first time; `parent` runs on `byCpu`. NO_PARENT: it was there before the trace. */
   wakeNew(p: number, byCpu: number, parent: number): void {
-    this.#trace(Ev.SchedFork, byCpu, parent, p, 0, 0);
+    if (parent !== NO_PARENT) this.#trace(Ev.SchedFork, byCpu, parent, p, 0, 0);
     assert(this.#wake(p, byCpu, abi.ENQ_NEW, 0), "wakeNew: the task is not new");
   }
 
@@ -344,8 +389,8 @@ export class Sched implements SchedKernel {
     task.wokenAt[p] = now;
     this.metrics?.onWake(p, now, task.sumExec[p]!);
     if (target !== prev) enqFlags |= abi.ENQ_MIGRATED;
-    task.setState(p, TaskState.Queued);
     task.waitSince[p] = now;
+    task.setState(p, TaskState.Queued);
     try {
       this.policy.runnable?.(p, enqFlags);
       if (this.#directDsq === 0) this.#putOn(p, target, enqFlags);
@@ -359,7 +404,7 @@ export class Sched implements SchedKernel {
     this.#unlock(target);
     this.#trace(isNew ? Ev.SchedWakeupNew : Ev.SchedWakeup, byCpu, p, target, 0, nice);
     if (idle) this.#resched(target);
-    else if (this.cpu.idle[0] !== 0 || this.cpu.idle[1] !== 0) this.#kickAnIdle(p);
+    else if (this.#someIdle()) this.#kickAnIdle(p);
     this.#sync();
     return true;
   }
@@ -398,6 +443,20 @@ export class Sched implements SchedKernel {
     return best;
   }
 
+  /** Brings the running task of `cpu` up to now, for an executor that other CPUs' wake-ups can come in between. */
+  charge(cpu: number): void {
+    this.#lock(cpu);
+    this.account(cpu);
+    this.#unlock(cpu);
+  }
+
+  /** Time in which `cpu` did not run at all, because its host ran something else: nobody's (Linux: steal time). */
+  steal(cpu: number, ns: number): void {
+    this.#lock(cpu);
+    this.cpu.irqTime[cpuAt(cpu)]! += ns;
+    this.#unlock(cpu);
+  }
+
   // --- one switch ---
 
   /** The task of `cpu` stops as `left` says (TaskLeft); returns the next, 0 for idle. */
@@ -405,9 +464,9 @@ export class Sched implements SchedKernel {
     this.#sync();
     const at = cpuAt(cpu);
     const { curr } = this.cpu;
-    const { task, policy } = this;
-    if (this.cpu.reschedWords[at] !== 0) Atomics.store(this.cpu.reschedWords, at, 0);
+    const asked = this.cpu.reschedWords[at] === 0 ? 0 : Atomics.exchange(this.cpu.reschedWords, at, 0);
     this.#lock(cpu);
+    const { task, policy } = this;
     const skipClock = this.cpu.skipClock[at] !== 0;
     this.cpu.skipClock[at] = 0;
     this.#clockHeld = skipClock ? cpu : -1;
@@ -415,39 +474,38 @@ export class Sched implements SchedKernel {
     const prev = curr[at]!;
     const now = this.now();
     const stays = prev !== 0 && left <= TaskLeft.Preempted;
+    if (stays && (asked & PREEMPT) !== 0) task.slice[prev] = 0;
     let next = 0;
+    let failed = false;
     try {
       if (prev !== 0 && !stays) {
         policy.stopping?.(prev, false);
         policy.quiescent?.(prev, left === TaskLeft.Dead ? abi.DEQ_EXIT : abi.DEQ_SLEEP);
       }
       next = this.#pick(cpu, stays ? prev : 0);
-      if (next !== prev && stays) {
-        policy.stopping?.(prev, true);
-        task.setState(prev, TaskState.Queued);
-        task.waitSince[prev] = now;
-        if (task.slice[prev]! > 0) {
-          this.#link(prev, cpu);
-          this.dsqs.insertFifo(cpu, prev, true);
-        } else this.#putOn(prev, cpu, 0);
-      }
+      if (next !== prev && stays) policy.stopping?.(prev, true);
     } catch (thrown) {
       this.#caught(thrown, "dispatch");
-      if (stays && task.state[prev] === TaskState.Running) task.setState(prev, TaskState.Queued);
-    }
-    if (prev !== 0 && !stays) {
-      task.setState(prev, left === TaskLeft.Dead ? TaskState.Dead : TaskState.Sleeping);
-      this.metrics?.onBlock(prev, now, task.sumExec[prev]!);
+      failed = true;
     }
     if (next !== prev) {
       if (!skipClock) this.cpu.execStart[at] = Math.max(this.cpu.execStart[at]!, now - this.cpu.irqTime[at]!);
+      this.#leave(prev, left, now);
       this.#switchTo(cpu, prev, next, left, now);
+      // Not before the switch: from a queue that CPUs share another one may take it and run it at once.
+      try {
+        if (stays && !failed) this.#putBack(prev, cpu);
+        if (next !== 0) this.policy.running?.(next);
+      } catch (thrown) {
+        this.#caught(thrown, "running");
+      }
     }
     this.#clockHeld = -1;
     if (next === 0) this.#setIdle(cpu, true);
     else if (prev === 0) this.#setIdle(cpu, false);
     this.#unlock(cpu);
     if (this.#words[EJECT_ASKED] !== 0) return this.#replaceAndRetry(cpu);
+    if (stays && next !== prev && this.#someIdle()) this.#kickAnIdle(prev);
     return next;
   }
 
@@ -459,7 +517,7 @@ export class Sched implements SchedKernel {
       let next = dsqs.takeFor(cpu, cpu);
       if (next === 0) next = dsqs.takeFor(this.#global, cpu);
       if (next !== 0) {
-        if (task.cpu[next] !== cpu) this.#moveTo(next, cpu);
+        this.#moveTo(next, cpu);
         return next;
       }
       if (policy.dispatch === undefined) break;
@@ -477,24 +535,39 @@ export class Sched implements SchedKernel {
     return 0;
   }
 
+  /** Task `prev` (0: none) is no longer what its CPU runs. */
+  #leave(prev: number, left: number, now: number): void {
+    if (prev === 0) return;
+    const { task } = this;
+    if (left <= TaskLeft.Preempted) {
+      task.waitSince[prev] = now;
+      task.setState(prev, TaskState.Queued);
+    } else {
+      task.setState(prev, left === TaskLeft.Dead ? TaskState.Dead : TaskState.Sleeping);
+      this.metrics?.onBlock(prev, now, task.sumExec[prev]!);
+    }
+  }
+
   #switchTo(cpu: number, prev: number, next: number, left: number, now: number): void {
     const { task } = this;
-    const at = cpuAt(cpu);
-    this.cpu.curr[at] = next;
+    this.cpu.curr[cpuAt(cpu)] = next;
     if (next !== 0) {
       this.#unlink(next, cpu);
       task.setState(next, TaskState.Running);
       this.metrics?.onRun(next, cpu, now, task.wokenAt[next]!);
       task.wokenAt[next] = -1;
       if (task.slice[next] === 0) task.slice[next] = abi.SLICE_DFL;
-      try {
-        this.policy.running?.(next);
-      } catch (thrown) {
-        this.#caught(thrown, "running");
-      }
     }
     const nices = ((task.nice[prev]! & 0xff) << 8) | (task.nice[next]! & 0xff);
     this.#trace(Ev.SchedSwitch, cpu, prev, next, left, nices);
+  }
+
+  /** A task that could go on waits again: in front while it has slice left, else where its policy puts it. */
+  #putBack(prev: number, cpu: number): void {
+    if (this.task.slice[prev]! > 0) {
+      this.#link(prev, cpu);
+      this.dsqs.insertFifo(cpu, prev, true);
+    } else this.#putOn(prev, cpu, 0);
   }
 
   /** Periodic work on a busy CPU: account, let the policy look, ask for a new pick when the slice is over. */
@@ -504,11 +577,15 @@ export class Sched implements SchedKernel {
     if (p === 0) return;
     this.#lock(cpu);
     this.account(cpu);
+    this.#dispatchCpu = cpu;
     try {
       this.policy.tick?.(p);
+      if (this.cpus > 1 && this.policy.perCpuQueues === true && this.now() >= this.cpu.balanceAt[cpuAt(cpu)]!)
+        pullLoad(this, cpu);
     } catch (thrown) {
       this.#caught(thrown, "tick");
     }
+    this.#dispatchCpu = -1;
     const over = this.task.slice[p] === 0;
     this.#unlock(cpu);
     if (over) this.#resched(cpu);
@@ -522,24 +599,35 @@ export class Sched implements SchedKernel {
 
   /** Moves waiting task p from one CPU's policy queue to another's. The caller holds both run-queue locks. */
   migrate(p: number, from: number, to: number): void {
-    this.#takeOff(p, abi.DEQ_MIGRATE);
+    this.#takeOff(p, this.task.dsq[p]!, abi.DEQ_MIGRATE);
     this.task.cpu[p] = to;
     this.#trace(Ev.SchedMigrate, to, p, from, to, this.task.nice[p]!);
     this.metrics?.onMigrate(p);
     this.#putOn(p, to, abi.ENQ_MIGRATED);
   }
 
-  lockBoth(held: number, other: number): void {
+  /**
+   * Takes another CPU's run-queue lock beside that of `held`. Up in the order of CPUs it waits; down it lets its own go
+   * first, but only an idle CPU can: one in the middle of a switch may not be seen there, and just tries. False: not taken.
+   */
+  lockOther(held: number, other: number): boolean {
     if (other > held) this.#lock(other);
+    else if (this.running(held) !== 0) return this.#world.locks.tryLock(this.cpu.locks, cpuAt(other));
     else {
       this.#unlock(held);
       this.#lock(other);
       this.#lock(held);
     }
+    return true;
   }
 
   unlockOther(other: number): void {
     this.#unlock(other);
+  }
+
+  /** `cpu` could not look everywhere: it looks once more before it idles. */
+  lookAgain(cpu: number): void {
+    this.#resched(cpu);
   }
 
   // --- the watchdog ---
@@ -557,7 +645,9 @@ export class Sched implements SchedKernel {
     for (let p = 1; p < rows; p++)
       if (state[p] === TaskState.Queued && (longest === 0 || waitSince[p]! < waitSince[longest]!)) longest = p;
     if (longest === 0) return false;
-    const waited = now - waitSince[longest]!;
+    const home = this.#lockTask(longest);
+    const waited = state[longest] === TaskState.Queued ? now - waitSince[longest]! : 0;
+    this.#unlock(home);
     if (waited > limit && this.policy !== this.#policies[1]) {
       const waitedMs = Math.round(waited / 1e6);
       this.#askEject(`task ${longest} waited ${waitedMs} ms to run`, EjectReason.Stall, longest, waitedMs);
@@ -595,13 +685,16 @@ export class Sched implements SchedKernel {
     this.#trace(Ev.SchedEject, 0, reason, p, waitedMs, 0);
   }
 
-  /** Before each entry, no lock held: follow a change of policy made by another CPU, or make the one that was asked. */
+  /** Before each entry, no lock held: make the change of policy that was asked. */
   #sync(): void {
     if (this.#words[EJECT_ASKED] !== 0) this.#replace();
-    if (this.#words[EPOCH] !== this.#epoch) {
-      this.#epoch = this.#words[EPOCH]!;
-      this.policy = this.#policies[this.#epoch]!;
-    }
+  }
+
+  /** Follows a change of policy made by another CPU. */
+  #adopt(): void {
+    this.#epoch = this.#words[EPOCH]!;
+    this.policy = this.#policies[this.#epoch]!;
+    this.#directDsq = 0;
   }
 
   /** Stops the world by taking every run queue, and rebuilds all queues under the fallback. */
@@ -612,13 +705,12 @@ export class Sched implements SchedKernel {
       const { task } = this;
       for (let p = 1; p < task.rows; p++) {
         if (task.state[p] === TaskState.Free) continue;
-        this.dsqs.remove(p);
+        this.dsqs.remove(p, task.dsq[p]!);
         if (task.onRq[p] !== 0) this.#unlink(p, task.cpu[p]!);
       }
       this.#quietly(() => old.exit?.());
-      this.#epoch = 1;
       this.#words[EPOCH] = 1;
-      this.policy = this.#policies[1]!;
+      this.#adopt();
       for (let p = 1; p < task.rows; p++) {
         if (task.state[p] === TaskState.Free) continue;
         this.#quietly(() => old.disable?.(p));
@@ -677,15 +769,20 @@ export class Sched implements SchedKernel {
     this.#dispatchCpu = -1;
   }
 
-  #takeOff(p: number, deqFlags: number): void {
-    if (!this.dsqs.remove(p)) this.policy.dequeue?.(p, deqFlags);
+  /** `dsq` is where p was seen. False: that is a queue that CPUs share, and one of them has just taken it. */
+  #takeOff(p: number, dsq: number, deqFlags: number): boolean {
+    if (dsq === NO_DSQ) this.policy.dequeue?.(p, deqFlags);
+    else if (!this.dsqs.remove(p, dsq)) return false;
     this.#unlink(p, this.task.cpu[p]!);
+    return true;
   }
 
+  /** Task p was taken from a queue by `cpu`, whose lock guards it from here on. */
   #moveTo(p: number, cpu: number): void {
     const from = this.task.cpu[p]!;
     if (from === cpu) return;
     this.task.cpu[p] = cpu;
+    Atomics.store(this.task.dsq, p, NO_DSQ);
     this.#trace(Ev.SchedMigrate, cpu, p, from, cpu, this.task.nice[p]!);
     this.metrics?.onMigrate(p);
   }
@@ -703,6 +800,7 @@ export class Sched implements SchedKernel {
     else rqNext[last] = p;
     rqTail[at] = p;
     queued[at]!++;
+    this.cpu.queuedLoad[at]! += this.task.loadWeight[p]!;
     onRq[p] = 1;
   }
 
@@ -718,6 +816,7 @@ export class Sched implements SchedKernel {
     if (after === 0) rqTail[at] = before;
     else rqPrev[after] = before;
     queued[at]!--;
+    this.cpu.queuedLoad[at]! -= this.task.loadWeight[p]!;
     onRq[p] = 0;
   }
 
@@ -725,7 +824,7 @@ export class Sched implements SchedKernel {
   #resolve(p: number, dsq: number, sliceNs: number): number {
     const { task } = this;
     if (!(Number.isInteger(p) && p >= 1 && p < task.rows)) this.#fail(`dsqInsert: there is no task ${p}`);
-    if (task.dsq[p] !== 0) this.#fail(`dsqInsert: task ${p} is on a dispatch queue already`);
+    if (task.dsq[p] !== NO_DSQ) this.#fail(`dsqInsert: task ${p} is on a dispatch queue already`);
     if (task.state[p] !== TaskState.Queued && p !== this.#selecting)
       this.#fail(`dsqInsert: task ${p} does not wait to run`);
     if (!(sliceNs >= 0)) this.#fail(`dsqInsert: the slice of task ${p} is ${sliceNs}`);
@@ -738,6 +837,14 @@ export class Sched implements SchedKernel {
     if (task.onRq[p] !== 0 && task.cpu[p] !== cpu)
       this.#fail(`dsqInsert: task ${p} waits on CPU ${task.cpu[p]!}, and perCpuQueues leaves moves to the core`);
     return cpu;
+  }
+
+  /** On a queue that CPUs share a task waits for all of them: it leaves its CPU's list, under that CPU's lock. */
+  #unlist(p: number): void {
+    if (this.task.onRq[p] === 0) return;
+    const cpu = this.task.cpu[p]!;
+    if (cpu !== this.#dispatchCpu) this.#fail(`dsqInsert: task ${p} waits on CPU ${cpu}, which does not dispatch`);
+    this.#unlink(p, cpu);
   }
 
   /** The global queue or one of the policy's own. */
@@ -778,6 +885,19 @@ export class Sched implements SchedKernel {
     else Atomics.and(this.cpu.idle, cpu >> 5, ~bit);
   }
 
+  /**
+   * Asked after work was queued. A read-modify-write, as setting the bit is one: either we see that a CPU idles, or that
+   * CPU, which looks once more after it has set its bit, sees the work.
+   */
+  #someIdle(): boolean {
+    if (this.cpus === 1) return false;
+    return Atomics.or(this.cpu.idle, 0, 0) !== 0 || (this.cpus > 32 && Atomics.or(this.cpu.idle, 1, 0) !== 0);
+  }
+
+  #isIdle(cpu: number): boolean {
+    return (Atomics.load(this.cpu.idle, cpu >> 5) & (1 << (cpu & 31))) !== 0;
+  }
+
   #claimIdle(cpu: number): boolean {
     const word = cpu >> 5;
     const bit = 1 << (cpu & 31);
@@ -790,13 +910,15 @@ export class Sched implements SchedKernel {
     if (cpu >= 0) this.#resched(cpu);
   }
 
-  #resched(cpu: number): void {
-    Atomics.store(this.cpu.reschedWords, cpuAt(cpu), 1);
+  #resched(cpu: number, bits = RESCHED): void {
+    Atomics.or(this.cpu.reschedWords, cpuAt(cpu), bits);
     this.#world.resched(cpu);
   }
 
+  /** A policy is replaced under all run-queue locks: who has one sees which policy rules, and that it stays. */
   #lock(cpu: number): void {
     this.#world.locks.lock(this.cpu.locks, cpuAt(cpu));
+    if (this.#words[EPOCH] !== this.#epoch) this.#adopt();
   }
 
   #unlock(cpu: number): void {

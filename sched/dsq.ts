@@ -6,17 +6,18 @@
  *   vtime   a KeyedHeap over the task rows, first come first served among equals
  *
  * Each queue has a futex word; the injected locks take it (a machine in one thread injects locks that do nothing).
+ * A task's row belongs to the lock of its CPU. Who takes a task of another CPU does not hold that lock: it marks the
+ * task TAKEN under the queue's lock, makes it its own CPU's, and only then clears the mark.
  */
 import type { Arena } from "../kernel/lib/arena.ts";
 import { assert, panic } from "../kernel/lib/assert.ts";
 import { checkHeap, KeyedHeap } from "../kernel/lib/keyed_heap.ts";
+import type { LockOps } from "../kernel/lib/lock_ops.ts";
 import type { TaskTable } from "./table.ts";
 
-/** How this machine takes locks. Words are futexes of kernel/lib/lock.ts. */
-export interface LockOps {
-  lock(words: Int32Array, at: number): void;
-  unlock(words: Int32Array, at: number): void;
-}
+/** Values of the task table's `dsq` beside 1 + queue. */
+export const NO_DSQ = 0;
+export const TAKEN = -1;
 
 const STRIDE = 16;
 const HEAD = 1;
@@ -119,7 +120,7 @@ export class DispatchQueues {
     return !mixed;
   }
 
-  /** Takes off the first task that may use `cpu`; 0 when there is none. */
+  /** Takes off the first task that may use `cpu`, which now owns it; 0 when there is none. */
   takeFor(queue: number, cpu: number): number {
     const words = this.#words;
     const base = queue * STRIDE;
@@ -130,19 +131,25 @@ export class DispatchQueues {
     while (p !== 0 && !tasks.mayUse(p, cpu)) p = tasks.dsqNext[p]!;
     const heap = this.#heaps[queue];
     if (p === 0 && heap !== undefined && heap.size > 0) p = this.#firstInHeap(heap, cpu);
-    if (p !== 0) this.#unlink(base, p, heap);
+    if (p !== 0) {
+      this.#unlink(base, p, heap);
+      tasks.dsq[p] = tasks.cpu[p] === cpu ? NO_DSQ : TAKEN;
+    }
     this.#locks.unlock(words, base);
     return p;
   }
 
-  /** Takes a task off whatever queue it is on; false when it is on none. */
-  remove(p: number): boolean {
-    const queue = this.#tasks.dsq[p]! - 1;
-    if (queue < 0) return false;
+  /** Takes a task off the queue that its word `dsq` named; false when it is no longer there. */
+  remove(p: number, dsq: number): boolean {
+    if (dsq <= NO_DSQ) return false;
+    const queue = dsq - 1;
     const base = queue * STRIDE;
     this.#locks.lock(this.#words, base);
-    const here = this.#tasks.dsq[p] === queue + 1;
-    if (here) this.#unlink(base, p, this.#heaps[queue]);
+    const here = this.#tasks.dsq[p] === dsq;
+    if (here) {
+      this.#unlink(base, p, this.#heaps[queue]);
+      this.#tasks.dsq[p] = NO_DSQ;
+    }
     this.#locks.unlock(this.#words, base);
     return here;
   }
@@ -191,7 +198,7 @@ export class DispatchQueues {
 
   #unlink(base: number, p: number, heap: KeyedHeap | undefined): void {
     const words = this.#words;
-    const { dsqNext, dsqPrev, dsq } = this.#tasks;
+    const { dsqNext, dsqPrev } = this.#tasks;
     if (this.#pos[p]! > 0) heap!.remove(p);
     else {
       const before = dsqPrev[p]!;
@@ -202,6 +209,5 @@ export class DispatchQueues {
       else dsqPrev[after] = before;
     }
     words[base + COUNT]!--;
-    dsq[p] = 0;
   }
 }

@@ -22,8 +22,6 @@ const MOVES: readonly (readonly TaskState[])[] = [
 /** The same as a table of bits: LEGAL[from] has bit `to`. */
 const LEGAL = new Int32Array(MOVES.map((tos) => tos.reduce<number>((bits, to) => bits | (1 << to), 0)));
 
-export const NO_DSQ = 0;
-
 export class TaskTable {
   readonly rows: number;
   readonly state: Int32Array;
@@ -33,7 +31,7 @@ export class TaskTable {
   readonly weight: Int32Array;
   /** CPUs the task may use: bit c of (allowed[2p + (c >> 5)]). */
   readonly allowed: Int32Array;
-  /** 0, or 1 + index of the dispatch queue it waits on. */
+  /** 1 + index of the dispatch queue it waits on, or a mark of dsq.ts. */
   readonly dsq: Int32Array;
   readonly dsqNext: Int32Array;
   readonly dsqPrev: Int32Array;
@@ -94,13 +92,18 @@ export class CpuTable {
   readonly idle: Int32Array;
   readonly curr: Int32Array;
   readonly queued: Int32Array;
+  /** Sum of the load weights of the waiting tasks. */
+  readonly queuedLoad: Float64Array;
+  /** When the CPU looks for imbalance next, ns, and how often in a row it found nothing small enough to move. */
+  readonly balanceAt: Float64Array;
+  readonly balanceFailed: Int32Array;
   readonly rqHead: Int32Array;
   readonly rqTail: Int32Array;
   /** Task clock (time less time in interrupts) up to which the running task is accounted. */
   readonly execStart: Float64Array;
   /** 1: a wake-up has asked for the coming pick, which uses its clock and takes no new one (Linux: rq_clock_skip_update). */
   readonly skipClock: Int32Array;
-  /** Time spent in interrupts, ns, which belongs to no task (Linux: CONFIG_IRQ_TIME_ACCOUNTING); the executor's. */
+  /** Time in interrupts, or taken by the host, ns, which belongs to no task (Linux: clock_task); the executor's. */
   readonly irqTime: Float64Array;
 
   constructor(arena: Arena, cpus: number) {
@@ -110,6 +113,9 @@ export class CpuTable {
     this.idle = arena.i32(2);
     this.curr = arena.i32(cpus * CPU_STRIDE);
     this.queued = arena.i32(cpus * CPU_STRIDE);
+    this.queuedLoad = arena.f64(cpus * CPU_STRIDE);
+    this.balanceAt = arena.f64(cpus * CPU_STRIDE);
+    this.balanceFailed = arena.i32(cpus * CPU_STRIDE);
     this.rqHead = arena.i32(cpus * CPU_STRIDE);
     this.rqTail = arena.i32(cpus * CPU_STRIDE);
     this.execStart = arena.f64(cpus * CPU_STRIDE);

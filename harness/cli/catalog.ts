@@ -32,12 +32,12 @@ export const BENCHES: Kind<Bench> = {
   key: "bench",
 };
 
-/** Names by file, sorted; those that export nothing of the kind among them. */
+/** Names by file, sorted; those that export nothing of the kind among them. A worker's entry runs when it is loaded. */
 function fileNames(kind: Kind<unknown>): string[] {
   const self = kind.beside.pathname.split("/").at(-1)!;
   const extension = self.slice(self.lastIndexOf("."));
   return readdirSync(new URL(".", kind.beside))
-    .filter((file) => file.endsWith(extension) && !file.endsWith(".d.ts") && file !== self)
+    .filter((file) => file.endsWith(extension) && !/\.d\.ts$|_worker\.[jt]s$/.test(file) && file !== self)
     .map((file) => file.slice(0, -extension.length))
     .sort();
 }

@@ -3,7 +3,9 @@
  *
  *   fair SPECS        tasks share CPUs; share, slices and wake latency of each
  *   run --trace FILE  a recording replayed under a policy, on any number of CPUs
+ *   compare           the same under several policies, a row each
  *   golden            our policies against recordings of real Linux, beside trivial controls
+ *   stress            worker threads that really race: nothing may be lost
  *   policies          what there is to choose from
  */
 import type { Command } from "commander";
@@ -52,6 +54,16 @@ export function register(program: Command): void {
     0,
   ).action(runCommand);
   sched
+    .command("compare")
+    .description("Replay a recording under several policies: the same work, a row each.")
+    .requiredOption("--trace <file>", "ftrace text (plain or gzip), or a run: its ID, directory or manifest")
+    .option("--policies <list>", "names or paths, separated by commas", "fifo,rr,cfs,eevdf")
+    .option("--cpus <n>", "CPUs of the machine (default: the recording's)", CPUS)
+    .addOption(choiceOption("--costs <profile>", "what the scheduler's own work costs", COSTS_NAMES, "icount"))
+    .addOption(seedOption())
+    .addOption(formatOption("json", "jsonl", "csv", "md"))
+    .action(compareCommand);
+  sched
     .command("golden")
     .description(
       "Compare CFS and EEVDF with recordings of Linux 6.1 and 6.12: every case, every task, and the trivial controls\nthat must not pass. Exit code 1 when a task of ours is outside the limits.",
@@ -62,6 +74,19 @@ export function register(program: Command): void {
     .addOption(seedOption())
     .addOption(formatOption("json", "md", "csv"))
     .action(goldenCommand);
+  sched
+    .command("stress")
+    .description(
+      "Race: a worker thread a CPU on one shared memory, tasks that wake, sleep, fork, exit and renice as fast as they\ncan, and at the end everything counted. Exit code 3 when a task was lost, run twice at once or starved.",
+    )
+    .option("--policy <name>", "fifo, rr, cfs, eevdf, or the path of a .ts file of your own", "cfs")
+    .option("--cpus <n>", "worker threads", wholeNumber(1, 16), 2)
+    .option("--tasks <n>", "tasks, in sixteens", wholeNumber(16, 4096), 32)
+    .option("--switches <n>", "context switches to make", wholeNumber(1, 1e9), 1_000_000)
+    .option("--seconds <s>", "end after so long all the same", realNumber(0.1, 86_400), 600)
+    .addOption(seedOption())
+    .addOption(formatOption("json", "md"))
+    .action(stressCommand);
   sched
     .command("policies")
     .description("List the policies that come with orrery.")
@@ -156,9 +181,8 @@ async function runCommand(
   command: Command,
 ): Promise<void> {
   const { loadPolicy } = await import("../experiment/policies.ts");
-  const { runLockstep } = await import("../experiment/lockstep.ts");
+  const { replayUnder } = await import("../experiment/replay.ts");
   const { importTrace } = await import("../trace/import.ts");
-  const { traceSummary } = await import("../trace/summary.ts");
   const { RUN_TRACE, openTrace, saveTrace } = await import("../trace/store.ts");
   const { openRun } = await import("../run/run.ts");
   const { progressLine } = await import("./progress.ts");
@@ -174,13 +198,13 @@ async function runCommand(
   const span = opened.log.spanOf();
   const progress = progressLine("sched run");
   const replay = await interruptible((stop) =>
-    runLockstep({
+    replayUnder({
       policy,
       workload,
       cpus,
-      costs: { ...COSTS[costs], background: [] },
+      costs: COSTS[costs],
       seed,
-      features: ["EVENT_LOG", "EVENT_HASH"],
+      hash: true,
       onProgress: (nowNs) => {
         progress.update(`${(nowNs / 1e9).toFixed(1)} s of virtual time`);
         return !stop.aborted;
@@ -188,12 +212,8 @@ async function runCommand(
     }),
   );
   progress.end();
-  const log = replay.log!;
-  await saveTrace(log, "ftrace", run.path(RUN_TRACE));
-  const window = { fromNs: 0, toNs: replay.endNs };
-  const rows = workload.tasks.map((_, index) => index + 1);
-  const { cpus: _cpus, seconds: _seconds, ...summary } = traceSummary(log, window, rows);
-  const figures = { makespanSeconds: replay.endNs / 1e9, ...summary };
+  await saveTrace(replay.log, "ftrace", run.path(RUN_TRACE));
+  const { policy: _policy, ...figures } = replay.row;
   const document = {
     schema: SCHEMA,
     trace: opened.path,
@@ -211,12 +231,51 @@ async function runCommand(
   reportEjection(policyText, replay.ejected);
   emit(format, {
     document,
-    rows: [{ policy: policyText, ...figures }],
+    rows: [replay.row],
     title: `${opened.path} under ${policyText} on ${cpus} CPU${cpus === 1 ? "" : "s"}, seed ${seed}, costs ${costs}`,
     notes: [
       `event log ${replay.hash!.slice(0, 16)}; trace and manifest in ${run.dir}`,
       `again: orrery replay ${run.id}`,
     ],
+  });
+}
+
+async function compareCommand(options: {
+  trace: string;
+  policies: string;
+  cpus?: number;
+  costs: CostsName;
+  seed: number;
+  format: Format;
+}): Promise<void> {
+  const { loadPolicy } = await import("../experiment/policies.ts");
+  const { replayUnder } = await import("../experiment/replay.ts");
+  const { importTrace } = await import("../trace/import.ts");
+  const { openTrace } = await import("../trace/store.ts");
+  const { progressLine } = await import("./progress.ts");
+  const { interruptible } = await import("./interrupt.ts");
+  const { costs, seed, format } = options;
+  const policies: Awaited<ReturnType<typeof loadPolicy>>[] = [];
+  for (const text of options.policies.split(",")) policies.push(await loadPolicy(text.trim()));
+  const opened = await openTrace(options.trace);
+  const cpus = options.cpus ?? opened.log.cpus;
+  const { workload } = importTrace(opened.log);
+  const progress = progressLine("sched compare");
+  const rows: Row[] = [];
+  await interruptible(async (stop) => {
+    for (const [done, policy] of policies.entries()) {
+      if (stop.aborted) break;
+      progress.count(done, policies.length);
+      const onProgress = (): boolean => !stop.aborted;
+      const { row } = await replayUnder({ policy, workload, cpus, costs: COSTS[costs], seed, onProgress });
+      rows.push(row);
+    }
+  });
+  progress.end();
+  emit(format, {
+    document: { schema: SCHEMA, trace: opened.path, cpus, seed, costs, policies: rows },
+    rows,
+    title: `${opened.path} on ${cpus} CPU${cpus === 1 ? "" : "s"}, seed ${seed}, costs ${costs}`,
   });
 }
 
@@ -280,4 +339,34 @@ async function policiesCommand({ format }: { format: Format }): Promise<void> {
     };
   });
   emit(format, { document: { schema: SCHEMA, policies: rows }, rows });
+}
+
+async function stressCommand(options: {
+  policy: string;
+  cpus: number;
+  tasks: number;
+  switches: number;
+  seconds: number;
+  seed: number;
+  format: Format;
+}): Promise<void> {
+  const { loadPolicy } = await import("../experiment/policies.ts");
+  const { parallelStress } = await import("../experiment/stress.ts");
+  const { progressLine } = await import("./progress.ts");
+  const { interruptible } = await import("./interrupt.ts");
+  const { format, switches } = options;
+  const policy = await loadPolicy(options.policy);
+  const progress = progressLine("sched stress");
+  const result = await interruptible((stop) =>
+    parallelStress({ ...options, policy, stop, onProgress: (done) => progress.count(done, switches) }),
+  );
+  progress.end();
+  const { problems, ...row } = result;
+  emit(format, {
+    document: { schema: SCHEMA, ...row, problems },
+    rows: [row],
+    title: `${row.tasks} tasks on ${row.cpus} worker threads under ${options.policy}`,
+    notes: problems.length === 0 ? ["no task lost, run twice at once or starved; no wake lost"] : problems,
+  });
+  if (problems.length > 0) process.exitCode = EXIT.invariant;
 }

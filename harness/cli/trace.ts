@@ -4,7 +4,7 @@
  *   stats FILE|RUN    figures of each task, and of the whole trace
  *   export FILE|RUN   the same events for other tools
  */
-import { basename, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import type { Command } from "commander";
 import { parseSpecs, specText } from "../../sched/index.ts";
 import type { TaskStats } from "../trace/stats.ts";
@@ -56,7 +56,10 @@ export function register(program: Command): void {
     .addOption(
       choiceOption("--to <form>", "native Perfetto protobuf, or ftrace text", ["perfetto", "ftrace"], "perfetto"),
     )
-    .option("-o, --output <file>", "where to; .gz packs ftrace text, - is stdout (default: the input's name, here)")
+    .option(
+      "-o, --output <file>",
+      "where to; .gz packs ftrace text, - is stdout (default: the input's or the run's name, here)",
+    )
     .addOption(formatOption("json"))
     .action((file: string, options: ExportOptions) => exportTrace(file, options));
 }
@@ -126,9 +129,10 @@ function withSpecs(rows: readonly TaskStats[], text: string | undefined): readon
 }
 
 async function exportTrace(file: string, { to, output, format }: ExportOptions): Promise<void> {
-  const { openTrace, saveTrace } = await import("../trace/store.ts");
+  const { RUN_TRACE, openTrace, saveTrace } = await import("../trace/store.ts");
   const { log, path } = await openTrace(file);
-  const out = output ?? `${basename(path).replace(/(\.ftrace|\.txt)?(\.gz)?$/, "")}${SUFFIX[to]}`;
+  const stem = basename(path) === RUN_TRACE ? basename(dirname(resolve(path))) : basename(path);
+  const out = output ?? `${stem.replace(/(\.ftrace|\.txt)?(\.gz)?$/, "")}${SUFFIX[to]}`;
   if (out !== "-" && resolve(out) === resolve(path))
     throw new UserError(`${out} is the trace itself; choose another file with --output`);
   await saveTrace(log, to, out);

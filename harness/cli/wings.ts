@@ -14,14 +14,49 @@ export interface Wing {
 
 export const WINGS: readonly Wing[] = [
   {
+    group: "Start here:",
+    commands: { demo: "a few seconds of everything, and a report to look at" },
+    load: () => import("../demo/scenes.ts"),
+  },
+  {
+    group: "Start here:",
+    commands: { walk: "one path through the system, printed from a real run" },
+    load: () => import("./walk.ts"),
+  },
+  {
     group: "Experiments:",
-    commands: { sched: "schedulers: fair shares, replayed recordings, comparison with real Linux" },
+    commands: { sched: "schedulers: shares, replays, comparison with real Linux" },
     load: () => import("./sched.ts"),
   },
   {
-    group: "Scheduler:",
+    group: "Experiments:",
     commands: { trace: "statistics of a scheduler trace, real or ours, and its export" },
     load: () => import("./trace.ts"),
+  },
+  {
+    group: "Experiments:",
+    commands: { mm: "memory: fragmentation, real traces, eviction, seeded bugs" },
+    load: () => import("./mm.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { blk: "block drivers against simulated devices and QEMU's" },
+    load: () => import("./blk.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { nbd: "serve a disk of ours over NBD" },
+    load: () => import("./nbd.ts"),
+  },
+  {
+    group: "Drivers and real devices:",
+    commands: { guest: "real Linux guests on our disks" },
+    load: () => import("./guest.ts"),
+  },
+  {
+    group: "File systems:",
+    commands: { ext4: "recover, check and look into ext4 images" },
+    load: () => import("./ext4.ts"),
   },
   {
     group: "Measure and try:",

@@ -45,6 +45,7 @@ export async function fair(options: FairOptions): Promise<FairResult> {
     seed,
     untilNs: seconds * 1e9,
     features: ["EVENT_LOG", "EVENT_HASH"],
+    marks: true,
     ...(onProgress === undefined ? {} : { onProgress }),
   });
   const log = run.log!;

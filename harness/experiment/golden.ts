@@ -11,11 +11,12 @@
  * Controls that know nothing of the policy: fluid shares by weight, a constant latency, a constant slice. They must fail.
  */
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { z } from "zod";
-import { modulePath } from "../../kernel/lib/module_path.ts";
 import { COSTS, loadWeightOf, parseSpecs } from "../../sched/index.ts";
 import type { Costs, Spec } from "../../sched/index.ts";
 import { UserError } from "../cli/exit.ts";
+import { packageRoot } from "../cli/package.ts";
 import type { TaskStats } from "../trace/stats.ts";
 import { fair } from "./fair.ts";
 import { builtIn } from "./policies.ts";
@@ -43,12 +44,12 @@ type TaskReference = GoldenReference[string]["tasks"][number];
 type ValueRange = z.infer<typeof Range>;
 
 export function readReference(file?: string): GoldenReference {
-  const path = file ?? modulePath("../../test/fixtures/sched-golden/reference.json", import.meta.url);
+  const path = file ?? join(packageRoot, "test/fixtures/sched-golden/reference.json");
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    throw new UserError(`cannot read ${String(file ?? path)}: ${(error as NodeJS.ErrnoException).code ?? "error"}`);
+    throw new UserError(`cannot read ${path}: ${(error as NodeJS.ErrnoException).code ?? "error"}`);
   }
   let content: unknown;
   try {

@@ -5,10 +5,12 @@
  *
  * An error that a user's policy makes while the machine comes up is the user's: one line.
  */
+import { Ev } from "../../kernel/abi/events.ts";
 import { boot } from "../../kernel/index.ts";
 import type { EventLog, Feature, LockstepWorld } from "../../kernel/index.ts";
 import type { Costs, Workload } from "../../sched/index.ts";
 import { UserError } from "../cli/exit.ts";
+import { MARK_END, MARK_START } from "../trace/window.ts";
 import type { ChosenPolicy } from "./policies.ts";
 
 export interface LockstepOptions {
@@ -21,6 +23,8 @@ export interface LockstepOptions {
   readonly untilNs?: number;
   readonly features: readonly Feature[];
   readonly exactSlices?: boolean;
+  /** Write the marks by which `trace stats` finds the workload and its window. */
+  readonly marks?: boolean;
   /** Called now and then with the virtual time reached; returning false stops the run there. */
   readonly onProgress?: (nowNs: number) => boolean;
 }
@@ -58,16 +62,16 @@ export async function runLockstep(options: LockstepOptions): Promise<LockstepRun
   });
   const { world, machine } = booted;
   const untilNs = options.untilNs ?? FOREVER_NS;
-  const wholeWorkload = options.untilNs === undefined;
+  if (options.marks === true) mark(machine.log, 0, MARK_START);
   let complete = true;
   while (world.run(untilNs, CHUNK) && machine.now() < untilNs) {
-    if (wholeWorkload && world.programs.allExited) break;
     if (options.onProgress?.(machine.now()) === false) {
       complete = false;
       break;
     }
     await new Promise(setImmediate);
   }
+  if (options.marks === true) mark(machine.log, machine.now(), MARK_END);
   if (machine.log !== undefined) {
     machine.log.originNs = 0;
     machine.log.endNs = machine.now();
@@ -80,4 +84,9 @@ export async function runLockstep(options: LockstepOptions): Promise<LockstepRun
     ejected: world.sched.ejected ? world.sched.ejectMessage : undefined,
     complete,
   };
+}
+
+/** A mark of the workload's first task. */
+function mark(log: EventLog | undefined, at: number, text: string): void {
+  log?.append(at, Ev.Mark, 0, log.markNumber(text), 1, 0, 0);
 }

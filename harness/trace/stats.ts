@@ -18,6 +18,7 @@
 import { Ev } from "../../kernel/abi/events.ts";
 import { NS_PER_MS, NS_PER_SEC } from "../../kernel/abi/units.ts";
 import type { EventLog } from "../../kernel/index.ts";
+import { parseSpecs, specText } from "../../sched/index.ts";
 import { forEachStretch, forEachWake } from "./walk.ts";
 import { within } from "./window.ts";
 import type { TraceWindow } from "./window.ts";
@@ -25,7 +26,7 @@ import type { TraceWindow } from "./window.ts";
 export interface TaskStats {
   readonly task: number;
   readonly name: string;
-  /** `nice:burst_us:sleep_us`; what the trace does not tell is `?`. */
+  /** `nice:burst_us:sleep_us`: the task's name if it says so (ours do), else `?` for what a trace does not tell. */
   readonly spec: string;
   readonly cpuSeconds: number;
   readonly share: number;
@@ -81,7 +82,7 @@ export function taskStats(
     return {
       task,
       name: log.nameOf(task),
-      spec: specs?.[index] ?? `${nices.get(task) ?? "?"}:?:?`,
+      spec: specs?.[index] ?? specOf(log.nameOf(task), nices.get(task)),
       cpuSeconds: cpuNs / NS_PER_SEC,
       share: cpuNs / (toNs - fromNs),
       slices: sliceMs.length,
@@ -95,6 +96,11 @@ export function taskStats(
       wakeMaxMs: wakeMs.at(-1) ?? null,
     };
   });
+}
+
+function specOf(name: string, nice: number | undefined): string {
+  const parsed = parseSpecs(name);
+  return "error" in parsed || parsed.length !== 1 ? `${nice ?? "?"}:?:?` : specText(parsed[0]!);
 }
 
 export function otherShare(log: EventLog, window: TraceWindow, tasks: readonly number[]): number {

@@ -13,6 +13,8 @@ export interface Dma {
   write(addr: PhysAddr, from: Uint8Array): void;
   /** The memory itself, where it can be mapped (our bus); undefined where it cannot (QEMU's RAM file). */
   view?(addr: PhysAddr, bytes: number): Uint8Array;
+  /** Where bytes that already lie in this memory are, so that a transfer need not be copied; undefined: elsewhere. */
+  addrOf?(bytes: Uint8Array): PhysAddr | undefined;
   /** Acquire-load of 16 bits. */
   load16(addr: PhysAddr): number;
   /** Release-store of 16 bits: everything written before is visible to whoever sees it. */
@@ -38,4 +40,9 @@ export interface PciHost {
 export interface IrqLine {
   /** True when it was raised since the last wait; waits up to `timeoutNs` for that. 0 polls. */
   wait(timeoutNs: number): boolean;
+  /**
+   * The message that raises this line when a device writes it (MSI-X): `data`, 32 bits little-endian, to `addr`.
+   * Undefined: a wire (INTx, MMIO). Our bus decodes a doorbell address; under QEMU it is a mailbox word in RAM.
+   */
+  readonly message?: { readonly addr: PhysAddr; readonly data: number };
 }

@@ -34,6 +34,16 @@ export const Ev = {
   Tick: 10,
   /** a task, which now runs another program; its new name is in the log's table. */
   SchedExec: 11,
+  /** a file's handle, b page index, c slot. A page enters the page cache (mm_filemap_add_to_page_cache). */
+  FilemapAdd: 112,
+  /** a file's handle, b page index, c slot. A page leaves it (mm_filemap_delete_from_page_cache). */
+  FilemapDelete: 113,
+  /** a file's handle, b first page index, c pages. Write-back of a run of pages begins. */
+  WritebackStart: 114,
+  /** a file's handle, b first page index, c pages, d negative errno. Write-back failed; fsync will tell. */
+  WritebackError: 115,
+  /** a file's handle, b first page index, c pages in the window, d pages from its end at which the next one begins. */
+  Readahead: 116,
 } as const;
 
 /**
@@ -56,3 +66,43 @@ export const TaskLeft = {
 export const WakeContext = { Task: 0, Timer: 1, Device: 2 } as const;
 /** Why a policy was ejected. */
 export const EjectReason = { Stall: 0, Error: 1, BadDispatch: 2 } as const;
+
+/** Memory: 64 to 127. Names are the Linux trace points' where there is one (include/trace/events/kmem.h, vmscan.h, compaction.h). */
+export const MmEv = {
+  /** a frame, b order, c mobility, d GFP flags. */
+  PageAlloc: 64,
+  /** a frame, b order, c last owner. */
+  PageFree: 65,
+  /** a frame, b order, c migratetype, d 1 when it refills a per-CPU list. Taken from the zone's lists. */
+  PageAllocZoneLocked: 66,
+  /** a frame, b order, c migratetype. Back from a per-CPU list to the zone's. */
+  PagePcpuDrain: 67,
+  /** a frame, b wanted order << 8 | stolen order, c wanted type << 8 | stolen type, d 1: the pageblock changed type. */
+  PageAllocExtfrag: 68,
+  /** a zone, b frames free, c mark, d 1: enough. The watermark check before a zone is used. */
+  Watermark: 69,
+  /** a frame taken, b order asked, c order it was cut from. */
+  BuddySplit: 70,
+  /** a first frame, b order, c cache, d objects. */
+  SlabNew: 71,
+  /** a address >>> 3, b bytes asked, c cache, d owner. */
+  KmemCacheAlloc: 72,
+  /** a address >>> 3, c cache. */
+  KmemCacheFree: 73,
+  /** a zone, b order. */
+  WakeupKswapd: 74,
+  /** a zone, b frames free. */
+  KswapdSleep: 75,
+  /** a order, b GFP flags. */
+  DirectReclaimBegin: 76,
+  /** a frames reclaimed. */
+  DirectReclaimEnd: 77,
+  /** a zone, b migrate scanner's frame, c free scanner's frame, d order (-1: proactive). */
+  CompactionBegin: 78,
+  /** a zone, b frames moved, c frames that could not be, d result (CompactResult). */
+  CompactionEnd: 79,
+  /** a victim's row, b its badness, c frames given back. */
+  OomKill: 80,
+  /** a order, b GFP flags. ENOMEM. */
+  AllocFailed: 81,
+} as const;

@@ -11,9 +11,17 @@
  *   Exit    -                   the end; a program that runs out of steps exits too
  *   Poll    nanoseconds         as Run, while reading its own CPU clock all the time: each reading brings the kernel's
  *                               accounting up to date, so a policy that acts on accounting acts at once, not at a tick
+ *   Nice    niceStep(...)       change the nice value of a task of the same workload, wherever it stands
  */
-export const Op = { Run: 0, Sleep: 1, Wait: 2, Wake: 3, Start: 4, Exit: 5, Poll: 6 } as const;
+import { NICE_MIN } from "../weight.ts";
+
+export const Op = { Run: 0, Sleep: 1, Wait: 2, Wake: 3, Start: 4, Exit: 5, Poll: 6, Nice: 7 } as const;
 export type Op = (typeof Op)[keyof typeof Op];
+
+/** Values a Nice step's argument has for each task. */
+export const NICE_SPAN = 40;
+/** Argument of a Nice step. */
+export const niceStep = (task: number, nice: number): number => task * NICE_SPAN + (nice - NICE_MIN);
 
 export interface Program {
   readonly ops: Uint8Array;

@@ -5,7 +5,7 @@ import type { Bench } from "../../harness/bench/bench.ts";
 
 const namesIn = (folder: string): string[] =>
   readdirSync(folder)
-    .filter((file) => file.endsWith(".ts"))
+    .filter((file) => file.endsWith(".ts") && !file.endsWith("_worker.ts"))
     .map((file) => file.slice(0, -3));
 
 const SEED = 1;

@@ -58,6 +58,8 @@ it("a run is named by its ID, its directory or its manifest", async () => {
   copyFileSync(C1, join(dir, "trace.ftrace.gz"));
   for (const name of ["r1", "orrery-runs/r1", "orrery-runs/r1/manifest.json"])
     expect((await orrery(["trace", "stats", name], { cwd })).code, name).toBe(0);
+  await orrery(["trace", "export", "r1"], { cwd });
+  expect(readdirSync(cwd)).toContain("r1.perfetto-trace");
 });
 
 it("each mistake is one line on stderr and exit code 2", async () => {

@@ -193,6 +193,12 @@ it("traceSummary() of a small story", () => {
   expect(jain).toBeCloseTo(jainIndex([7 / 5.5, 4 / 6.5])!, 9);
 });
 
+it("a task named by its specification has it as its spec, any other only its nice value", () => {
+  const log = story();
+  log.names.set(1, "0:2000:8000").set(2, "0:x");
+  expect(taskStats(log, windowOf(log), [1, 2, 9]).map(({ spec }) => spec)).toEqual(["0:2000:8000", "0:?:?", "?:?:?"]);
+});
+
 it("windowOf() goes by the marks, the options and the span, and refuses an empty window", () => {
   const log = story();
   expect(windowOf(log)).toEqual({ fromNs: 0, toNs: 12 * MS });

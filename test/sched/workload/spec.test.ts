@@ -40,7 +40,7 @@ it("parseSpecs() refuses more tasks than a machine has", () => {
   expect(parseSpecs("0:0:0 ".repeat(65_536))).toEqual({ error: expect.stringMatching(/at most 65535/) });
 });
 
-it("a burst is followed by its sleep; burst 0 never sleeps", () => {
+it("a burst is followed by its sleep; burst 0 never sleeps; one starts after the other, as forked", () => {
   const { tasks } = specWorkload([
     { nice: -5, burstUs: 2000, sleepUs: 8000 },
     { nice: 3, burstUs: 0, sleepUs: 7 },

@@ -1,0 +1,111 @@
+/**
+ * Rows of requests that wait in, or have been issued by, one block queue: what elevators see. A row is one request to
+ * the device; by merging it may stand for several of the callers' (its parts, contiguous and in sector order).
+ */
+import { BlockOp, REQ_FUA, REQ_PREFLUSH, SECTOR_SIZE } from "../../kernel/abi/block.ts";
+import type { BlockRequest } from "../../kernel/abi/block.ts";
+import type { ElevatorTable } from "../../kernel/abi/elevator.ts";
+import { assert } from "../../kernel/lib/assert.ts";
+
+export class RequestTable implements ElevatorTable {
+  readonly rows: number;
+  readonly op: Uint8Array;
+  readonly flags: Uint8Array;
+  readonly sector: Float64Array;
+  readonly sectors: Int32Array;
+  readonly task: Int32Array;
+  readonly arrivedNs: Float64Array;
+  readonly issuedNs: Float64Array;
+  /** The callers' requests, in sector order. */
+  readonly parts: BlockRequest[][];
+  readonly #free: Int32Array;
+  #freeCount: number;
+
+  constructor(rows: number) {
+    this.rows = rows;
+    this.op = new Uint8Array(rows);
+    this.flags = new Uint8Array(rows);
+    this.sector = new Float64Array(rows);
+    this.sectors = new Int32Array(rows);
+    this.task = new Int32Array(rows);
+    this.arrivedNs = new Float64Array(rows);
+    this.issuedNs = new Float64Array(rows);
+    this.parts = Array.from({ length: rows }, () => []);
+    this.#free = Int32Array.from({ length: rows }, (_, i) => rows - 1 - i);
+    this.#freeCount = rows;
+  }
+
+  get used(): number {
+    return this.rows - this.#freeCount;
+  }
+
+  /** A row for the request, or -1: all are in use. */
+  take(request: BlockRequest, nowNs: number): number {
+    if (this.#freeCount === 0) return -1;
+    const row = this.#free[--this.#freeCount]!;
+    this.op[row] = request.op;
+    this.flags[row] = request.flags;
+    this.sector[row] = request.sector;
+    this.sectors[row] = request.sectors;
+    this.task[row] = request.task;
+    this.arrivedNs[row] = nowNs;
+    this.issuedNs[row] = 0;
+    this.parts[row] = [request];
+    return row;
+  }
+
+  give(row: number): void {
+    assert(this.parts[row]!.length > 0, "RequestTable.give: the row is free");
+    this.parts[row] = [];
+    this.#free[this.#freeCount++] = row;
+  }
+
+  /** Can the request be joined to the row: 1 at its end, -1 at its front, 0 not. */
+  joint(row: number, request: BlockRequest, sectorsMax: number): -1 | 0 | 1 {
+    const isTransfer = request.op === BlockOp.Read || request.op === BlockOp.Write;
+    if (!isTransfer || request.op !== this.op[row] || request.task !== this.task[row]) return 0;
+    if (((request.flags | this.flags[row]!) & (REQ_FUA | REQ_PREFLUSH)) !== 0) return 0;
+    if (this.sectors[row]! + request.sectors > sectorsMax) return 0;
+    const end = this.sector[row]! + this.sectors[row]!;
+    if (end === request.sector) return 1;
+    return request.sector + request.sectors === this.sector[row] ? -1 : 0;
+  }
+
+  /** Joins the request to the row on the side that joint() gave. */
+  join(row: number, request: BlockRequest, side: -1 | 1): void {
+    if (side === 1) this.parts[row]!.push(request);
+    else {
+      this.parts[row]!.unshift(request);
+      this.sector[row] = request.sector;
+    }
+    this.sectors[row]! += request.sectors;
+  }
+
+  /** The row's bytes in one piece: the caller's own when there is one part, else a buffer (filled for a write). */
+  buffer(row: number): Uint8Array | undefined {
+    const parts = this.parts[row]!;
+    if (parts.length === 1) return parts[0]!.data;
+    const bytes = new Uint8Array(this.sectors[row]! * SECTOR_SIZE);
+    if (this.op[row] === BlockOp.Write) {
+      let at = 0;
+      for (const { data } of parts) {
+        bytes.set(data!, at);
+        at += data!.length;
+      }
+    }
+    return bytes;
+  }
+
+  /** Ends the parts: results, and for a read that was merged each its bytes. */
+  end(row: number, result: number, buffer: Uint8Array | undefined): readonly BlockRequest[] {
+    const parts = this.parts[row]!;
+    let at = 0;
+    for (const part of parts) {
+      if (result === 0 && parts.length > 1 && part.op === BlockOp.Read)
+        part.data!.set(buffer!.subarray(at, at + part.data!.length));
+      at += part.data?.length ?? 0;
+      part.result = result;
+    }
+    return parts;
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * `orrery ext4`: file systems in image files, without mounting them. Images packed by zstd or gzip are read as they are.
+ * - recover                        what Linux does at mount after a crash, or e2fsck
+ * - check                          damage by kind; 3 when there is any
+ * - info, log                      the superblock, the journal in words
+ * - ls, cat, stat, get, manifest   what is in it
+ */
+import { closeSync, existsSync, openSync, writeFileSync, writeSync } from "node:fs";
+import type { Command } from "commander";
+import { choiceOption, formatOption, wholeNumber } from "./args.ts";
+import { EXIT, UserError } from "./exit.ts";
+import { emit } from "./output.ts";
+import type { Format } from "./output.ts";
+
+interface Formatted {
+  readonly format: Format;
+}
+
+const imageHelp = "the image; .zst and .gz are read, too";
+
+export function register(program: Command): void {
+  const ext4 = program.command("ext4").description("ext4 file systems in image files: recover, check, look inside.");
+  ext4
+    .command("recover")
+    .description("Replay the journal and finish what was being deleted, in place. 3 when damage was in the way.")
+    .argument("<image>", imageHelp)
+    .addOption(
+      choiceOption(
+        "--policy <p>",
+        "kernel refuses damage in a committed transaction as Linux does, e2fsck replays what it can",
+        ["e2fsck", "kernel"],
+        "e2fsck",
+      ),
+    )
+    .option("--out <file>", "write the recovered image there; needed for packed ones")
+    .option(
+      "--now <seconds>",
+      "time of deletion of orphans, since 1970 (default: when the image was last written)",
+      wholeNumber(0, 2 ** 32 - 1),
+    )
+    .addOption(formatOption("json"))
+    .action(recoverImage);
+  ext4
+    .command("check")
+    .description("Report damage by kind, as e2fsck -fn would, without writing. 3 when there is any.")
+    .argument("<image>", imageHelp)
+    .addOption(formatOption("json"))
+    .action(checkImage);
+  ext4
+    .command("info")
+    .description("Print the superblock: sizes, features, what is free, the journal's state.")
+    .argument("<image>", imageHelp)
+    .addOption(formatOption("json"))
+    .action(infoImage);
+  ext4
+    .command("log")
+    .description("Print the journal in words, block by block, and the fast commits behind it.")
+    .argument("<image>", imageHelp)
+    .option("--all", "every block of the ring, also what is no longer part of the log")
+    .addOption(formatOption("json", "jsonl", "csv"))
+    .action(logImage);
+  ext4
+    .command("ls")
+    .description("List a directory of the image.")
+    .argument("<image>", imageHelp)
+    .argument("[path]", "in the image", "/")
+    .addOption(formatOption("json", "csv"))
+    .action(listDirectory);
+  ext4
+    .command("cat")
+    .description("Print a file of the image.")
+    .argument("<image>", imageHelp)
+    .argument("<path>", "in the image")
+    .action(catFile);
+  ext4
+    .command("stat")
+    .description("Print an inode of the image: its fields, where its blocks lie, its attributes.")
+    .argument("<image>", imageHelp)
+    .argument("<path>", "in the image; a symbolic link at its end is not followed")
+    .addOption(formatOption("json"))
+    .action(statFile);
+  ext4
+    .command("get")
+    .description("Copy a file out of the image.")
+    .argument("<image>", imageHelp)
+    .argument("<from>", "in the image")
+    .argument("<to>", "a new file here")
+    .option("--force", "overwrite a file that is there")
+    .action(getFile);
+  ext4
+    .command("manifest")
+    .description("Print a line for each path: type, mode, size, sha256 or target, path; sorted by path.")
+    .argument("<image>", imageHelp)
+    .action(printManifest);
+}
+
+/** Names are bytes; one character of the text is one. */
+const print = (text: string): void => void process.stdout.write(Buffer.from(text, "latin1"));
+
+interface RecoverOptions extends Formatted {
+  readonly policy: "kernel" | "e2fsck";
+  readonly out?: string;
+  readonly now?: number;
+}
+
+async function recoverImage(path: string, options: RecoverOptions): Promise<void> {
+  const { openExt4, storeChanged } = await import("../ext4/image_file.ts");
+  const { recover, isRefusal, journalMap, ext4Layout } = await import("../../kernel/index.ts");
+  const opened = openExt4(path);
+  const { image, sb, packed, buffer, sizeBytes } = opened;
+  if (packed && options.out === undefined)
+    throw new UserError(`${path} is packed and cannot be recovered in place: name the result with --out`);
+  const at = image.at(sb.superBlock) + sb.superOffset;
+  const now = options.now ?? image.view.getUint32(at + ext4Layout.SB.s_wtime, true);
+  const done = recover(image, sb, { policy: options.policy, now });
+  if (isRefusal(done)) {
+    const hint = options.policy === "kernel" ? "; --policy e2fsck replays what is good" : "";
+    throw new UserError(`${path} is refused: ${done.reason}${hint}`, EXIT.invariant);
+  }
+  const journal = journalMap(image, done.sb);
+  const last = [sb.superBlock, ...(journal instanceof Int32Array ? [journal[0]!] : [])];
+  const changed = image.settle();
+  if (options.out === undefined) storeChanged(opened, changed, last);
+  else writeFileSync(options.out, buffer.subarray(0, sizeBytes));
+  const { replay, fastCommit, orphans, damage } = done;
+  const summary = {
+    policy: options.policy,
+    transactions: replay === undefined ? 0 : replay.endTid - replay.firstTid,
+    blocks: replay?.replayed ?? 0,
+    revokes: replay?.revokes ?? 0,
+    revoked: replay?.revokeHits ?? 0,
+    fastCommitTags: fastCommit?.tags ?? 0,
+    orphansDeleted: orphans.deleted,
+    orphansTruncated: orphans.truncated,
+    changedBlocks: changed.length,
+  };
+  emit(options.format, {
+    document: { schema: 1, image: path, out: options.out ?? null, ...summary, damage },
+    rows: Object.entries(summary).map(([field, value]) => ({ field, value })),
+    notes: damage.map((text) => `damage: ${text}`),
+  });
+  if (damage.length === 0) return;
+  console.error(`orrery: ${path}: ${damage.length} kinds of damage were worked around: a full check has to follow`);
+  process.exitCode = EXIT.invariant;
+}
+
+async function checkImage(path: string, { format }: Formatted): Promise<void> {
+  const { openOrDamage } = await import("../ext4/image_file.ts");
+  const { Checker, DAMAGE, isRefusal } = await import("../../kernel/index.ts");
+  const opened = openOrDamage(path);
+  const report = isRefusal(opened)
+    ? {
+        clean: false,
+        counts: new Map([["superblock" as const, 1]]),
+        damage: [{ kind: "superblock" as const, text: opened.reason }],
+        inodes: 0,
+        directories: 0,
+      }
+    : new Checker().run(opened.image, opened.sb);
+  const counts = Object.fromEntries(DAMAGE.map((kind) => [kind, report.counts.get(kind) ?? 0]));
+  const damage = report.damage.map(({ kind, text }) => ({ kind, text }));
+  emit(format, {
+    document: {
+      schema: 1,
+      image: path,
+      clean: report.clean,
+      inodes: report.inodes,
+      directories: report.directories,
+      counts,
+      damage,
+    },
+    rows: report.clean
+      ? [{ image: path, clean: true, inodes: report.inodes, directories: report.directories }]
+      : damage,
+    ...(report.clean ? {} : { title: `${path}: damaged` }),
+  });
+  if (!report.clean) process.exitCode = EXIT.invariant;
+}
+
+async function infoImage(path: string, { format }: Formatted): Promise<void> {
+  const { openExt4 } = await import("../ext4/image_file.ts");
+  const { infoOf } = await import("../ext4/info.ts");
+  const { image, sb } = openExt4(path);
+  const fields = infoOf(image, sb);
+  emit(format, {
+    document: { schema: 1, image: path, ...fields },
+    rows: Object.entries(fields).map(([field, value]) => ({ field, value })),
+  });
+}
+
+async function logImage(path: string, { format, all }: Formatted & { readonly all?: boolean }): Promise<void> {
+  const { openExt4 } = await import("../ext4/image_file.ts");
+  const { journalLines, fastCommitLines } = await import("../ext4/journal_words.ts");
+  const { openJournal } = await import("../../kernel/index.ts");
+  const { image, sb } = openExt4(path);
+  if (sb.journalIno === 0) throw new UserError(`${path} has no journal of its own`);
+  const journal = openJournal(image, sb);
+  if ("reason" in journal) throw new UserError(`${path}: ${journal.reason}`, EXIT.invariant);
+  const blocks = journalLines(journal, all === true);
+  const fastCommits = fastCommitLines(sb, journal);
+  emit(format, { document: { schema: 1, image: path, blocks, fastCommits }, rows: [...blocks, ...fastCommits] });
+}
+
+/** An inode of an image by its path. */
+async function find(image: string, path: string, follow: boolean) {
+  const { openExt4 } = await import("../ext4/image_file.ts");
+  const { damaged, errnoText } = await import("../ext4/tree.ts");
+  const { resolve, inodeAt } = await import("../../kernel/index.ts");
+  const { ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, isErr } = await import("../../kernel/abi/errno.ts");
+  const opened = openExt4(image);
+  const ino = resolve(opened.image, opened.sb, Buffer.from(path), follow);
+  if (isErr(ino)) {
+    const isUsers = ([ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG] as number[]).includes(ino);
+    if (isUsers) throw new UserError(`${path} in ${image}: ${errnoText(ino)}`);
+    throw damaged(path, ino);
+  }
+  return { ...opened, found: { path, ino, at: inodeAt(opened.image, opened.sb, ino) } };
+}
+
+async function listDirectory(path: string, inside: string, { format }: Formatted): Promise<void> {
+  const { image, sb, found } = await find(path, inside, true);
+  const { entriesOf, damaged, latin, TYPE_LETTERS } = await import("../ext4/tree.ts");
+  const { ext4Inode, ext4Layout, inodeAt, readLink } = await import("../../kernel/index.ts");
+  const isDirectory = ext4Inode.inodeType(image.view, found.at) === ext4Layout.S_IFDIR;
+  const entries = isDirectory ? entriesOf(image, sb, found.at) : [{ name: inside, ino: found.ino }];
+  if (!Array.isArray(entries)) throw damaged(inside, entries);
+  const rows = entries.map(({ name, ino }) => {
+    const at = inodeAt(image, sb, ino);
+    if (at < 0) return { inode: ino, type: "?", mode: "-", links: null, size: null, name };
+    const type = ext4Inode.inodeType(image.view, at);
+    const target = type === ext4Layout.S_IFLNK ? readLink(image, sb, at) : undefined;
+    return {
+      inode: ino,
+      type: TYPE_LETTERS[type] ?? "?",
+      mode: (ext4Inode.inodeMode(image.view, at) & 0o7777).toString(8),
+      links: ext4Inode.inodeLinks(image.view, at),
+      size: ext4Inode.inodeSizeBytes(sb, image.view, at),
+      name: target instanceof Uint8Array ? `${name} -> ${latin(target)}` : name,
+    };
+  });
+  emit(format, { document: { schema: 1, image: path, path: inside, entries: rows }, rows }, print);
+}
+
+async function catFile(path: string, inside: string): Promise<void> {
+  const opened = await findFile(path, inside);
+  const { eachPiece } = await import("../ext4/tree.ts");
+  eachPiece(opened.image, opened.sb, opened.found, (piece) => void process.stdout.write(piece.slice()));
+}
+
+async function findFile(path: string, inside: string) {
+  const opened = await find(path, inside, true);
+  const { ext4Inode, ext4Layout } = await import("../../kernel/index.ts");
+  if (ext4Inode.inodeType(opened.image.view, opened.found.at) !== ext4Layout.S_IFREG)
+    throw new UserError(`${inside} in ${path} is no regular file; orrery ext4 stat says what it is`);
+  return opened;
+}
+
+async function statFile(path: string, inside: string, { format }: Formatted): Promise<void> {
+  const { image, sb, found } = await find(path, inside, false);
+  const { statOf } = await import("../ext4/info.ts");
+  const fields = statOf(image, sb, found);
+  emit(
+    format,
+    {
+      document: { schema: 1, image: path, ...fields },
+      rows: Object.entries(fields).map(([field, value]) => ({ field, value })),
+    },
+    print,
+  );
+}
+
+async function getFile(path: string, from: string, to: string, { force }: { readonly force?: boolean }): Promise<void> {
+  const opened = await findFile(path, from);
+  const { eachPiece } = await import("../ext4/tree.ts");
+  if (existsSync(to) && force !== true) throw new UserError(`${to} is there: choose another name, or add --force`);
+  const file = openSync(to, "w");
+  try {
+    eachPiece(opened.image, opened.sb, opened.found, (piece) => {
+      for (let at = 0; at < piece.length;) at += writeSync(file, piece, at);
+    });
+  } finally {
+    closeSync(file);
+  }
+}
+
+async function printManifest(path: string): Promise<void> {
+  const { openExt4 } = await import("../ext4/image_file.ts");
+  const { manifest } = await import("../ext4/tree.ts");
+  const { image, sb } = openExt4(path);
+  print(
+    manifest(image, sb)
+      .map((line) => `${line}\n`)
+      .join(""),
+  );
+}

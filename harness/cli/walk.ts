@@ -1,0 +1,33 @@
+/** `orrery walk NAME`: one path through the system, from its first event to its last, as a real run took it. */
+import type { Command } from "commander";
+import { UserError } from "./exit.ts";
+import { suggestion } from "./nearest.ts";
+
+interface Walk {
+  readonly help: string;
+  readonly load: () => Promise<() => Promise<readonly string[]>>;
+}
+
+const WALKS: Readonly<Record<string, Walk>> = {
+  page: {
+    help: "kmalloc of 100 bytes down to a frame; then memory runs short, down to a kill",
+    load: async () => (await import("../mm/walk_page.ts")).walkPage,
+  },
+  switch: {
+    help: "a timer wakes a sleeper, which preempts a hog and blocks again",
+    load: async () => (await import("../experiment/walk_switch.ts")).walkSwitch,
+  },
+};
+
+export function register(program: Command): void {
+  const list = Object.entries(WALKS).map(([name, { help }]) => `  ${name}  ${help}`);
+  program
+    .command("walk")
+    .description(`Print one path through the system as a real run took it.\n\n${list.join("\n")}`)
+    .argument("<name>", "which")
+    .action(async (name: string) => {
+      const walk = WALKS[name];
+      if (walk === undefined) throw new UserError(`no walk is named "${name}"${suggestion(name, Object.keys(WALKS))}`);
+      process.stdout.write(`${(await (await walk.load())()).join("\n")}\n`);
+    });
+}

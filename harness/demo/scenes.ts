@@ -1,0 +1,11 @@
+/** What `orrery demo` plays, in order. Each wing that has something to show adds a scene of a few seconds. */
+import type { Command } from "commander";
+import { addDemo } from "../cli/demo.ts";
+import type { Scene } from "../cli/stage.ts";
+import { memory } from "./memory.ts";
+import { parallel } from "./parallel.ts";
+import { policies } from "./policies.ts";
+
+const SCENES: readonly Scene[] = [parallel, policies, memory];
+
+export const register = (program: Command): void => addDemo(program, SCENES);

@@ -1,0 +1,203 @@
+/** Seeded bugs of the memory wing: mistakes that are easily made in each of its algorithms. */
+import type { MutantSet } from "./mutant.ts";
+
+export const mutants: MutantSet = {
+  name: "mm",
+  tests: ["buddy", "page_alloc", "zone", "frag_index", "proc", "psi", "slub", "reclaim", "small_scope"].map(
+    (name) => `test/mm/${name}.test.ts`,
+  ),
+  mutants: [
+    {
+      file: "mm/buddy_lists.ts",
+      find: "      head = mergedOf(INT32, head, size);\n",
+      replace: "",
+      why: "a merged block keeps the upper half's head",
+    },
+    {
+      file: "mm/buddy_lists.ts",
+      find: "if (after === before) words[maskAt",
+      replace: "if (after !== before) words[maskAt",
+      why: "the mask of non-empty orders is cleared at the wrong time",
+    },
+    {
+      file: "mm/buddy_lists.ts",
+      find: "insert(zone, upperHalf(INT32, pfn, from), type, from, false);",
+      replace: "insert(zone, upperHalf(INT32, pfn, from - 1), type, from, false);",
+      why: "a split gives back the wrong half",
+    },
+    {
+      file: "mm/buddy_lists.ts",
+      find: "return type === other || (type < PCP_TYPES && other < PCP_TYPES);",
+      replace: "return type <= other || type < PCP_TYPES;",
+      why: "blocks merge into a HighAtomic pageblock",
+    },
+    {
+      file: "mm/buddy_lists.ts",
+      find: "const above = mergedOf(INT32, head, size);",
+      replace: "const above = head;",
+      why: "the next larger buddy is looked for at the wrong frame",
+    },
+    {
+      file: "mm/buddy.ts",
+      find: "if (pfn < upper) this.insert(upper, type, size, false);",
+      replace: "if (pfn <= upper) this.insert(upper, type, size, false);",
+      why: "carving at a half's first frame goes into the wrong half",
+    },
+    {
+      file: "mm/steal.ts",
+      find: "order >= pageblockOrder >> 1 ||",
+      replace: "order > pageblockOrder >> 1 ||",
+      why: "stealing half a pageblock does not take the rest of it",
+    },
+    {
+      file: "mm/steal.ts",
+      find: "if (free + alike >= size >> 1) blockType[block] = type;",
+      replace: "if (free >= size >> 1) blockType[block] = type;",
+      why: "pages in use do not count when a pageblock changes its type",
+    },
+    {
+      file: "mm/migratetype.ts",
+      find: "  Migrate.Reclaimable,\n  Migrate.Movable,\n  Migrate.Reclaimable,",
+      replace: "  Migrate.Movable,\n  Migrate.Reclaimable,\n  Migrate.Reclaimable,",
+      why: "unmovable requests fall back to movable blocks first",
+    },
+    {
+      file: "mm/pcp.ts",
+      find: "zone[ZONE.free]! -= got << order;",
+      replace: "zone[ZONE.free]! -= got;",
+      why: "a refill of higher order is counted as single frames",
+    },
+    {
+      file: "mm/pcp.ts",
+      find: "words[at + PCP.count]! -= given;",
+      replace: "words[at + PCP.count] = 0;",
+      why: "a bulk free forgets what stayed on the lists",
+    },
+    {
+      file: "mm/pcp.ts",
+      find: "if (words[at + PCP.request] !== 0) Atomics.store(words, at + PCP.request, 0);\n    this.account(cpu, 0, 0);\n    const count",
+      replace: "this.account(cpu, 0, 0);\n    const count",
+      why: "a drain request is served again and again",
+    },
+    {
+      file: "mm/page_fast.ts",
+      find: "mismatch(INT32, bytes[stateAt + pfn]!, ALLOCATED, order) !== 0",
+      replace: "bytes[stateAt + pfn]! >> 6 !== Kind.Allocated",
+      why: "a free of another order is believed",
+    },
+    {
+      file: "mm/page_fast.ts",
+      find: "words[freeAt]! > words[markAt]!",
+      replace: "words[freeAt]! > 0",
+      why: "the fast path does not look at the watermark",
+    },
+    {
+      file: "mm/watermark.ts",
+      find: "min -= min >> 1;\n  if (harder)",
+      replace: "min = 0;\n  if (harder)",
+      why: "urgent requests may take the whole reserve",
+    },
+    {
+      file: "mm/zone.ts",
+      find: "Math.max(min >>> 2,",
+      replace: "Math.max(min >>> 1,",
+      why: "the gap between watermarks is half of min",
+    },
+    {
+      file: "mm/zone.ts",
+      find: "for (let other = zone + 1; other <= highest; other++)",
+      replace: "for (let other = zone; other <= highest; other++)",
+      why: "a zone reserves memory from itself",
+    },
+    {
+      file: "mm/frag_index.ts",
+      find: "return 1000 - Math.floor((1000 + Math.floor((free * 1000) / 2 ** order)) / blocks);",
+      replace: "return 1000 - Math.floor((1000 + (free * 1000) / 2 ** order) / blocks + 0.5);",
+      why: "the fragmentation index is rounded instead of cut",
+    },
+    {
+      file: "mm/psi.ts",
+      find: "active >= load ? next + FIXED_1 - 1 : next",
+      replace: "next",
+      why: "a rising average never reaches a constant load",
+    },
+    {
+      file: "mm/psi.ts",
+      find: "return stalled > 0 && running === tasks[at + PsiTask.MemStallRunning]!;",
+      replace: "return stalled > 0;",
+      why: "full pressure though another task makes progress",
+    },
+    {
+      file: "mm/slub.ts",
+      find: "    this.lists[at] = -1;\n    this.lists[at + 1] = 0;",
+      replace: "    this.lists[at] = -1;",
+      why: "a flushed list keeps its count",
+    },
+    {
+      file: "mm/slub.ts",
+      find: "lists[at + LIST.count] = lists[at + LIST.spareCount]!;",
+      replace: "",
+      why: "swapping the lists forgets a count",
+    },
+    {
+      file: "mm/slub.ts",
+      find: "this.ram[object + link] = index + 1 < objects ? object + size / 4 : -1;",
+      replace: "this.ram[object + link] = index < objects ? object + size / 4 : -1;",
+      why: "a new slab's free list runs into the next page",
+    },
+    {
+      file: "mm/slub.ts",
+      find: "if (head === -1) this.enlist(cache, slab);",
+      replace: "if (head !== -1) this.enlist(cache, slab);",
+      why: "a full slab that gets an object back stays unlisted",
+    },
+    {
+      file: "mm/slub_debug.ts",
+      find: 'say("right red zone", firstOther(ram, object + objectSize, object + link, red))',
+      replace: 'say("right red zone", firstOther(ram, object + objectSize + 1, object + link, red))',
+      why: "an overflow by one byte is not seen",
+    },
+    {
+      file: "mm/slub_debug.ts",
+      find: "  fill(ram, object, objectSize, RED_INACTIVE);\n  track(ram, object, objectSize, 8, owner, cpu);",
+      replace: "  track(ram, object, objectSize, 8, owner, cpu);",
+      why: "a freed object is not poisoned",
+    },
+    {
+      file: "mm/kmalloc.ts",
+      find: "this.cacheFor[(bytes + 7) >>> 3]!",
+      replace: "this.cacheFor[bytes >>> 3]!",
+      why: "a size between two classes gets the smaller",
+    },
+    {
+      file: "mm/compaction.ts",
+      find: "(movable && frames < 1 << this.#blockOrder ? 0 : PINNED)",
+      replace: "0",
+      why: "blocks that cannot be emptied are emptied as far as it goes",
+    },
+    {
+      file: "mm/compaction.ts",
+      find: "if (done) map.owner[to] = map.owner[from]!;",
+      replace: "",
+      why: "a moved page forgets its owner",
+    },
+    {
+      file: "mm/vmscan.ts",
+      find: "words[ZONE.high]! + words[ZONE.boost]! - words[ZONE.free]!",
+      replace: "words[ZONE.low]! + words[ZONE.boost]! - words[ZONE.free]!",
+      why: "kswapd goes to sleep at the low watermark",
+    },
+    {
+      file: "mm/oom_kill.ts",
+      find: "if (points === -Infinity || points < worst) continue;",
+      replace: "if (points < worst) continue;",
+      why: "a task that must never be killed can be chosen",
+    },
+    {
+      file: "mm/proc.ts",
+      find: "if (!zones.has(name!)) zones.set(name!, numbers(counts!));",
+      replace: "zones.set(name!, numbers(counts!));",
+      why: "counts of pageblocks are taken for counts of free blocks",
+    },
+  ],
+};

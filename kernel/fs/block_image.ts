@@ -1,0 +1,197 @@
+/**
+ * The blocks of one disk image in memory, under an overlay that costs nothing until something changes: what recovery
+ * and check work on. Contents lie in slots of one buffer; slot n < count is block n as it was at first, further slots
+ * hold other versions. A table says which slot each block has now:
+ *
+ *   bytes  | slot 0 | slot 1 | ... | slot count - 1 || versions: added ones, then private copies, a stack |
+ *   where  [block] -> slot                    undo  [n] -> block and the slot it had: rollback pops to a mark
+ *
+ * So a crash state is a table, a journal block becomes the home block by changing one number, and thousands of states a
+ * second can be recovered, checked and undone without copying the image.
+ *
+ * - at(block)             byte address in `bytes` of the block's content now; -1 for a block that is not there
+ * - writable(block)       the same, of a private copy that may be written until the next mark
+ * - point(block, slot)    gives a block the content of a slot
+ * - addVersion(content)   a new slot that stays when private copies go; only before the first private copy
+ * - mark(), rollback(m)   all that happened since the mark is undone, in time proportional to it
+ * - settle()              the present contents become the image, in place
+ *
+ * Checksums are remembered for each slot, since a slot's content never changes but through writable():
+ * - ownCrc(block)         crc32c of the whole block from register 0
+ * - verdict, key          room for what a reader found out about the slot's content (csum.ts)
+ *
+ * Invariant: a slot that was handed out by writable() belongs to one block and to the time since the last mark.
+ */
+import { assert } from "../lib/assert.ts";
+import { crc32c } from "../lib/crc32c.ts";
+
+export const Verdict = { Unknown: 0, Good: 1, Bad: 2 } as const;
+export type Verdict = (typeof Verdict)[keyof typeof Verdict];
+
+/** What a reader of blocks needs; a page cache may be one, too. */
+export interface Blocks {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly blockSize: number;
+  /** Blocks are 0 .. count - 1. */
+  readonly count: number;
+  at(block: number): number;
+}
+
+export interface Mark {
+  readonly undone: number;
+  readonly used: number;
+}
+
+export class BlockImage implements Blocks {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly blockSize: number;
+  readonly count: number;
+  readonly slots: number;
+  /** Block -> slot. */
+  readonly where: Int32Array;
+  /** Slot -> what `verdict` was found for: a seed and the kind of the structure. */
+  readonly key: Int32Array;
+  readonly verdict: Uint8Array;
+  readonly #crc: Int32Array;
+  readonly #crcKnown: Uint8Array;
+  #undo: Int32Array = new Int32Array(256);
+  #undone = 0;
+  #used: number;
+  /** First slot that may be written: private since the last mark. */
+  #floor: number;
+
+  /** `bytes` holds the image, then room for versions; see imageBuffer(). */
+  constructor(bytes: Uint8Array, blockSize: number, count: number) {
+    assert(bytes.length >= blockSize * count, "BlockImage: the buffer is smaller than its blocks");
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.blockSize = blockSize;
+    this.count = count;
+    this.slots = Math.floor(bytes.length / blockSize);
+    this.where = new Int32Array(count);
+    for (let block = 0; block < count; block++) this.where[block] = block;
+    this.key = new Int32Array(this.slots);
+    this.verdict = new Uint8Array(this.slots);
+    this.#crc = new Int32Array(this.slots);
+    this.#crcKnown = new Uint8Array(this.slots);
+    this.#used = count;
+    this.#floor = count;
+  }
+
+  at(block: number): number {
+    return block >= 0 && block < this.count ? this.where[block]! * this.blockSize : -1;
+  }
+
+  writable(block: number): number {
+    assert(block >= 0 && block < this.count, "BlockImage.writable: no such block");
+    const { blockSize, where } = this;
+    const old = where[block]!;
+    let slot = old;
+    if (old < this.#floor) {
+      slot = this.#take();
+      this.bytes.copyWithin(slot * blockSize, old * blockSize, (old + 1) * blockSize);
+      this.#remember(block, old);
+      where[block] = slot;
+    }
+    this.#crcKnown[slot] = 0;
+    this.verdict[slot] = Verdict.Unknown;
+    return slot * blockSize;
+  }
+
+  point(block: number, slot: number): void {
+    assert(block >= 0 && block < this.count, "BlockImage.point: no such block");
+    assert(slot < this.#floor, "BlockImage.point: a private slot cannot be shared");
+    this.#remember(block, this.where[block]!);
+    this.where[block] = slot;
+  }
+
+  /** True when the block's slot may be given to another block: it will not be written. */
+  shareable(block: number): boolean {
+    return this.where[block]! < this.#floor;
+  }
+
+  addVersion(content: Uint8Array): number {
+    assert(content.length === this.blockSize, "BlockImage.addVersion: content is one block");
+    assert(this.#floor === this.#used, "BlockImage.addVersion: private copies exist");
+    const slot = this.#take();
+    this.bytes.set(content, slot * this.blockSize);
+    this.#floor = this.#used;
+    return slot;
+  }
+
+  mark(): Mark {
+    this.#floor = this.#used;
+    return { undone: this.#undone, used: this.#used };
+  }
+
+  rollback(mark: Mark): void {
+    assert(mark.undone <= this.#undone && mark.used <= this.#used, "BlockImage.rollback: the mark is gone");
+    const undo = this.#undo;
+    for (let at = this.#undone - 2; at >= mark.undone; at -= 2) this.where[undo[at]!] = undo[at + 1]!;
+    this.#undone = mark.undone;
+    this.#used = mark.used;
+    this.#floor = mark.used;
+  }
+
+  ownCrc(block: number): number {
+    const slot = this.where[block]!;
+    if (this.#crcKnown[slot] === 0) {
+      this.#crc[slot] = crc32c(0, this.bytes, slot * this.blockSize, this.blockSize);
+      this.#crcKnown[slot] = 1;
+    }
+    return this.#crc[slot]! >>> 0;
+  }
+
+  /** Blocks whose content is not the image's, ascending. */
+  changed(): number[] {
+    const found = new Set<number>();
+    for (let at = 0; at < this.#undone; at += 2) {
+      const block = this.#undo[at]!;
+      if (this.where[block] !== block) found.add(block);
+    }
+    return [...found].sort((a, b) => a - b);
+  }
+
+  settle(): readonly number[] {
+    const { blockSize, where } = this;
+    const changed = this.changed();
+    // A block may have the slot of another block that changes, too: all are read before any is written.
+    const contents = new Uint8Array(changed.length * blockSize);
+    for (const [n, block] of changed.entries())
+      contents.set(this.bytes.subarray(where[block]! * blockSize, (where[block]! + 1) * blockSize), n * blockSize);
+    for (const [n, block] of changed.entries()) {
+      this.bytes.set(contents.subarray(n * blockSize, (n + 1) * blockSize), block * blockSize);
+      where[block] = block;
+      this.#crcKnown[block] = 0;
+      this.verdict[block] = Verdict.Unknown;
+    }
+    this.#undone = 0;
+    this.#used = this.count;
+    this.#floor = this.count;
+    return changed;
+  }
+
+  #take(): number {
+    const slot = this.#used++;
+    assert(slot < this.slots, "BlockImage: no room for another version");
+    this.#crcKnown[slot] = 0;
+    this.verdict[slot] = Verdict.Unknown;
+    return slot;
+  }
+
+  #remember(block: number, slot: number): void {
+    if (this.#undone + 2 > this.#undo.length) {
+      const larger = new Int32Array(this.#undo.length * 2);
+      larger.set(this.#undo);
+      this.#undo = larger;
+    }
+    this.#undo[this.#undone] = block;
+    this.#undo[this.#undone + 1] = slot;
+    this.#undone += 2;
+  }
+}
+
+/** Room for an image and for a private copy of each of its blocks; pages that nobody touches cost no memory. */
+export const imageBuffer = (imageBytes: number): Uint8Array => new Uint8Array(imageBytes * 2);

@@ -1,0 +1,37 @@
+/** The file systems' part of the kernel's face. */
+export { BlockImage, imageBuffer } from "./block_image.ts";
+export type { Blocks, Mark } from "./block_image.ts";
+export { Checker } from "./ext4/check.ts";
+export type { CheckReport } from "./ext4/check.ts";
+export { DAMAGE } from "./ext4/check_state.ts";
+export type { Damage, DamageKind } from "./ext4/check_state.ts";
+export { inodeHas } from "./ext4/csum.ts";
+export { walkDir } from "./ext4/dir.ts";
+export type { EntryVisitor } from "./ext4/dir.ts";
+export type { MapVisitor } from "./ext4/extent.ts";
+export {
+  FC_ADD_RANGE,
+  FC_DEL_RANGE,
+  FC_DENTRY,
+  FC_HEAD,
+  FC_INODE,
+  FC_TAG,
+  FC_TAIL,
+  FC_TL,
+  tagLengthOk,
+} from "./ext4/fast_commit.ts";
+export { readFile, readLink, walkMap } from "./ext4/file.ts";
+export { descAt, gdFreeBlocks, gdFreeInodes, gdUsedDirs, inodeAt } from "./ext4/group.ts";
+export * as ext4Inode from "./ext4/inode.ts";
+export * as ext4Layout from "./ext4/layout.ts";
+export * as ext4DirLayout from "./ext4/layout_dir.ts";
+export * as ext4InodeLayout from "./ext4/layout_inode.ts";
+export { resolve } from "./ext4/path.ts";
+export { journalMap, openJournal, recover } from "./ext4/recover.ts";
+export type { Policy, Recovered } from "./ext4/recover.ts";
+export { blockSizeAt, featureNames, isRefusal, readSuper } from "./ext4/super.ts";
+export type { Refusal, Super } from "./ext4/super.ts";
+export { blockArea, ibodyArea, walkXattrs, xattrName } from "./ext4/xattr.ts";
+export { headerType, journalAt, tagBlock, tagFlags } from "./jbd2/journal.ts";
+export type { Journal } from "./jbd2/journal.ts";
+export * as jbd2Layout from "./jbd2/layout.ts";
