@@ -4,10 +4,12 @@
  *   index --free COUNTS   fragmentation of free memory, from the counts of a buddyinfo line
  *   replay --trace FILE   page and slab events of a real guest through our allocators
  *   frag                  the mixed-lifetime experiment: grouping and compaction, on and off
+ *   evict                 replacement policies on a trace, beside the best possible
  *   mutants               seeded bugs: does the test suite notice them?
  */
 import { existsSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
+import { registerEvict } from "./mm_evict.ts";
 import { byteSize, formatOption, seedOption, wholeNumber } from "./args.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { type Format, type Row, emit } from "./output.ts";
@@ -20,6 +22,7 @@ const MEMORY_MAX = 2 ** 32;
 
 export function register(program: Command): void {
   const mm = program.command("mm").description("Experiments on memory: fragmentation, real traces, seeded bugs.");
+  registerEvict(mm);
   mm.command("index")
     .description(
       "Compute the unusable free space index and the fragmentation index of each order, in Linux's integers, from the\ncounts of free blocks by order, as /proc/buddyinfo prints them.",

@@ -6,11 +6,11 @@ import { describe, expect, it } from "vitest";
 import { EVICT_POLICIES } from "../../../mm/index.ts";
 import { scratch } from "../orrery.ts";
 
-const MAIN = resolve("test/harness/cli/mm_evict_main.ts");
+const MAIN = resolve("harness/launcher.js");
 const EXAMPLE = resolve("examples/evict_mru.ts");
 
 const start = (...words: string[]): { status: number | null; stdout: string; stderr: string } =>
-  spawnSync(process.execPath, [MAIN, "evict", ...words], { encoding: "utf8" });
+  spawnSync(process.execPath, [MAIN, "mm", "evict", ...words], { encoding: "utf8" });
 
 interface Document {
   readonly schema: number;
@@ -20,7 +20,9 @@ interface Document {
   readonly belady: { hits: number; misses: number };
 }
 function json(...words: string[]): Document {
-  const text = execFileSync(process.execPath, [MAIN, "evict", "--format", "json", ...words], { encoding: "utf8" });
+  const text = execFileSync(process.execPath, [MAIN, "mm", "evict", "--format", "json", ...words], {
+    encoding: "utf8",
+  });
   return JSON.parse(text) as Document;
 }
 
