@@ -19,7 +19,6 @@ import { median } from "./median.ts";
 
 const ROUNDS = 9;
 const ROUNDS_QUICK = 3;
-const TASKS = 64;
 const SWITCH_POLICIES = ["cfs", "fifo"] as const satisfies readonly PolicyName[];
 
 interface Sample {
@@ -28,11 +27,14 @@ interface Sample {
   readonly stolen: number;
 }
 
-async function switching(policy: PolicyName, cpus: number, seconds: number): Promise<Sample> {
+/** What it would have been had the host taken nothing; waits for a lock whose holder had no core are still in it. */
+const ownRate = ({ value, stolen }: Sample): number => value / (1 - stolen);
+
+async function switching(policy: PolicyName, load: Load, cpus: number, seconds: number): Promise<Sample> {
   const result = await runParallel({
     cpus,
     policy: builtIn(policy),
-    workload: stressWorkload(TASKS, 1),
+    workload: LOADS[load],
     seed: 1,
     untilNs: seconds * 1e9,
   });
@@ -45,6 +47,23 @@ const program = (steps: readonly (readonly [number, number])[]): Program => ({
   args: Float64Array.from(steps, ([, arg]) => arg),
   loopTo: 0,
 });
+
+/** Both are more than two CPUs can do: `apart` tasks have nothing to do with each other, `stress` wakes across CPUs. */
+const LOADS = {
+  apart: {
+    tasks: Array.from({ length: 128 }, (_, index) => ({
+      name: `apart-${index}`,
+      nice: 0,
+      startNs: index * 1_000,
+      program: program([
+        [Op.Run, 5_000],
+        [Op.Sleep, 100_000],
+      ]),
+    })),
+  },
+  stress: stressWorkload(64, 1),
+} as const satisfies Record<string, Workload>;
+type Load = keyof typeof LOADS;
 
 /** One task computes and wakes another now and then; that one's CPU sleeps in between. */
 function wakeWorkload(): Workload {
@@ -108,31 +127,36 @@ async function run({ quick, progress }: BenchOptions): Promise<BenchTable> {
   const rounds = quick ? ROUNDS_QUICK : ROUNDS;
   const seconds = quick ? 0.2 : 0.5;
   const turns = quick ? 200_000 : 1_000_000;
-  const arms = SWITCH_POLICIES.flatMap((policy) => [1, 2].map((cpus) => ({ policy, cpus, samples: [] as Sample[] })));
+  const arms = SWITCH_POLICIES.flatMap((policy) =>
+    (["apart", "stress"] as const).flatMap((load) =>
+      [1, 2].map((cpus) => ({ policy, load, cpus, samples: [] as Sample[] })),
+    ),
+  );
   const wakes: Awaited<ReturnType<typeof waking>>[] = [];
   const locks: ReturnType<typeof lockLoop>[] = [];
   const fights: number[] = [];
   lockLoop(new Int32Array(new SharedArrayBuffer(4096)), turns);
   for (let round = 0; round < rounds; round++) {
     progress(`round ${round + 1} of ${rounds}`);
-    for (const { policy, cpus, samples } of arms) samples.push(await switching(policy, cpus, seconds));
+    for (const { policy, load, cpus, samples } of arms) samples.push(await switching(policy, load, cpus, seconds));
     wakes.push(await waking(seconds));
     locks.push(lockLoop(new Int32Array(new SharedArrayBuffer(4096)), turns));
     fights.push(await contended(turns));
   }
-  const rows: BenchRow[] = arms.map(({ policy, cpus, samples }) => {
+  const rows: BenchRow[] = arms.map(({ policy, load, cpus, samples }) => {
     const value = median(samples.map((sample) => sample.value));
-    const one = arms.find((arm) => arm.policy === policy && arm.cpus === 1)!;
+    const one = arms.find((arm) => arm.policy === policy && arm.load === load && arm.cpus === 1)!;
     return {
-      what: `switches a second, ${policy}, ${cpus} worker${cpus === 1 ? "" : "s"}`,
+      what: `switches a second, ${policy}, ${load}, ${cpus} worker${cpus === 1 ? "" : "s"}`,
       value: Math.round(value),
-      // Arms of one round ran one after the other: the ratio is taken there.
+      // Arms of one round ran one after the other: ratios are taken there.
       overOneWorker: median(samples.map((sample, round) => sample.value / one.samples[round]!.value)),
+      overOneUndisturbed: median(samples.map((sample, round) => ownRate(sample) / ownRate(one.samples[round]!))),
       stolenByHost: median(samples.map(({ stolen }) => stolen)),
     };
   });
   const row = (what: string, value: number, stolenByHost: number | null = null): void =>
-    void rows.push({ what, value, overOneWorker: null, stolenByHost });
+    void rows.push({ what, value, overOneWorker: null, overOneUndisturbed: null, stolenByHost });
   const stolen = median(wakes.map((sample) => sample.stolen));
   row("wake of a sleeping CPU to its task running, us, p50", median(wakes.map(({ value }) => value)), stolen);
   row("wake of a sleeping CPU to its task running, us, p99", median(wakes.map(({ p99 }) => p99)), stolen);
@@ -144,8 +168,10 @@ async function run({ quick, progress }: BenchOptions): Promise<BenchTable> {
     name: "parallel",
     rows,
     notes: [
-      `${rounds} rounds of ${seconds} s, interleaved; ${TASKS} tasks of the stress: bursts of up to 4 us, then a wake, a wait or a sleep`,
+      `${rounds} rounds of ${seconds} s, interleaved`,
+      "apart: 128 tasks that run 5 us and sleep 100 us; stress: 64 tasks, bursts of up to 4 us, most of them waking or waited for on the other CPU",
       "a switch here includes reading the host's clock several times; tasks' own work is part of the time",
+      "overOneUndisturbed: the same ratio of switches in the time that the host left; an estimate",
       "figures with more than a few percent stolen by the host have to be measured again on an idle machine",
     ],
   };
