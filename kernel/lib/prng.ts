@@ -9,15 +9,20 @@
  */
 export const PRNG_WORDS = 4;
 
+/** The low 32 bits of a seed fill the words, the high 21 are mixed in: 1 and 2^32 are not the same stream. */
 export function seedPrng(state: Int32Array, seed: number): void {
-  let x = (seed ^ Math.floor(seed / 2 ** 32)) | 0;
-  for (let i = 0; i < PRNG_WORDS; i++) {
-    x = (x + 0x9e3779b9) | 0;
-    let z = x;
-    z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
-    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
-    state[i] = z ^ (z >>> 15);
-  }
+  for (let i = 0; i < PRNG_WORDS; i++) state[i] = splitmix32(seed | 0, i);
+  const high = Math.floor(seed / 2 ** 32);
+  if (high === 0) return;
+  for (let i = 0; i < PRNG_WORDS; i++) state[i]! ^= splitmix32(high, PRNG_WORDS + i);
+}
+
+/** Value number `turn` of the generator that starts at `x`. */
+function splitmix32(x: number, turn: number): number {
+  let z = (x + Math.imul(turn + 1, 0x9e3779b9)) | 0;
+  z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
+  z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
+  return z ^ (z >>> 15);
 }
 
 export function next32(state: Int32Array): number {
