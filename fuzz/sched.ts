@@ -69,6 +69,26 @@ const dishonest =
     };
   };
 
+/** One of ours, with an operation that throws from its n-th call on. */
+const failing =
+  (state: Int32Array): PolicyFactory =>
+  (k) => {
+    const policy = HONEST[nextBelow(state, HONEST.length)]!(k);
+    const names = OPERATIONS.filter((name) => policy[name] !== undefined);
+    const name = names[nextBelow(state, names.length)]!;
+    const right = policy[name] as (...args: readonly number[]) => number | void;
+    let left = nextBelow(state, 60);
+    const wrong = (...args: readonly number[]): number | void => {
+      if (left-- <= 0) throw new TypeError("a mistake in the policy");
+      return right(...args);
+    };
+    return { ...policy, [name]: wrong };
+  };
+const OPERATIONS = [
+  ...(["selectCpu", "enqueue", "dequeue", "dispatch", "running", "tick", "stopping", "quiescent"] as const),
+  "setWeight",
+] as const;
+
 /** Forgets one task in twenty. */
 const forgetful: PolicyFactory = (k) => {
   let count = 0;
@@ -84,7 +104,7 @@ function checkCase(seed: number, given?: PolicyFactory): string | undefined {
   const state = prng(seed);
   const cpus = [1, 2, 3, 4, 8, 33, 64][nextBelow(state, 7)]!;
   const kind = nextBelow(state, HONEST.length + 2);
-  const policy = given ?? HONEST[kind] ?? dishonest(state);
+  const policy = given ?? HONEST[kind] ?? (kind % 2 === 0 ? dishonest(state) : failing(state));
   const honest = given !== undefined || kind < HONEST.length;
   const tasks = 1 + nextBelow(state, 40);
   try {

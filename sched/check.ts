@@ -58,6 +58,7 @@ function checkWaitingList(sched: Sched, c: number, waits: Uint8Array): void {
   const { task, cpu: cpus } = sched;
   const at = cpuAt(c);
   let count = 0;
+  let load = 0;
   let before = 0;
   for (let p = cpus.rqHead[at]!; p !== 0; p = task.rqNext[p]!) {
     if (waits[p] === 1) panic("checkSched: a task is on two waiting lists", p, c);
@@ -66,7 +67,9 @@ function checkWaitingList(sched: Sched, c: number, waits: Uint8Array): void {
     if (task.cpu[p] !== c) panic("checkSched: a task waits on another CPU than it says", p, c);
     before = p;
     count++;
+    load += task.loadWeight[p]!;
   }
   assert(cpus.rqTail[at] === before, "checkSched: a waiting list's tail is not its last");
+  assert(cpus.queuedLoad[at] === load, "checkSched: a CPU's load of waiting tasks is wrong");
   assert(cpus.queued[at] === count, "checkSched: a CPU's count of waiting tasks is wrong");
 }

@@ -348,6 +348,8 @@ export class Sched implements SchedKernel {
       if (waits) this.#putOn(p, home, abi.ENQ_RESTORE);
       if (runs) this.policy.running?.(p);
     } catch (thrown) {
+      // A list counts its tasks' weights: off it while p's changes; the fallback puts it on its own.
+      if (waits) this.#unlink(p, home);
       this.#weigh(p, nice);
       this.#caught(thrown, "setWeight");
     }

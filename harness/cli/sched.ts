@@ -7,12 +7,15 @@
  *   golden            our policies against recordings of real Linux, beside trivial controls
  *   stress            worker threads that really race: nothing may be lost
  *   policies          what there is to choose from
+ *   mutants           seeded bugs: do the tests notice them?
  */
 import type { Command } from "commander";
 import { COSTS, parseSpecs } from "../../sched/index.ts";
 import type { CostsName } from "../../sched/index.ts";
 import { choiceOption, formatOption, outOption, realNumber, seedOption, wholeNumber } from "./args.ts";
 import { EXIT, UserError } from "./exit.ts";
+import { mutantNumbers, mutantsCommand } from "./mutants.ts";
+import type { MutantsOptions } from "./mutants.ts";
 import { emit } from "./output.ts";
 import type { Format, Row } from "./output.ts";
 
@@ -92,6 +95,16 @@ export function register(program: Command): void {
     .description("List the policies that come with orrery.")
     .addOption(formatOption("json"))
     .action(policiesCommand);
+  sched
+    .command("mutants")
+    .description(
+      "Put each seeded bug of the scheduler into a copy of the source tree, run its tests there, and report which were\nnoticed. Needs a checkout. Exit code 1 when one survives.",
+    )
+    .option("--only <numbers>", "only these, by number from 0: 3,7,12", mutantNumbers)
+    .addOption(formatOption("json", "csv", "md"))
+    .action((options: MutantsOptions) =>
+      mutantsCommand(async () => (await import("../mutants/sched.ts")).mutants, options),
+    );
 }
 
 /** The options that every experiment shares; 0 CPUs: as many as the recording had. */

@@ -45,7 +45,7 @@ export interface MutantOptions {
 }
 
 const TIMEOUT_MS = 180_000;
-const COPIED = ["kernel", "mm", "sched", "drivers", "userspace", "harness", "fuzz", "test"];
+const COPIED = ["kernel", "mm", "sched", "drivers", "userspace", "harness", "fuzz", "examples", "test"];
 const COPIED_FILES = ["package.json", "tsconfig.json", "vitest.config.ts"];
 
 function copyTree(root: string): string {

@@ -52,7 +52,7 @@ const steady = (values: readonly number[]): number[] => values.slice(Math.floor(
 const exponential: Distribution = { kind: "exponential", mean: MEAN_NS };
 
 describe("M/M/1 under fifo: response 1 / (mu - lambda), waiting rho / (mu - lambda)", () => {
-  it.each([0.3, 0.5, 0.8])("load %f", async (load) => {
+  it.each([0.5, 0.8])("load %f", async (load) => {
     const runs = await replicate({ load, serviceNs: exponential, policy: fifo, jobs: 10_000 });
     const response = intervalOf(runs.map((run) => mean(steady(run.responses))));
     const waiting = intervalOf(runs.map((run) => mean(steady(run.waits))));
@@ -80,7 +80,7 @@ function slowdownOf({ responses, services }: QueueingRun): number {
 describe("M/G/1-PS under round robin with a small quantum: slowdown 1 / (1 - rho), whatever the sizes", () => {
   it.each(SERVICES)("%s service", async (_name, serviceNs) => {
     const load = 0.6;
-    const runs = await replicate({ load, serviceNs, policy: roundRobin(QUANTUM_NS), jobs: 2_500 });
+    const runs = await replicate({ load, serviceNs, policy: roundRobin(QUANTUM_NS), jobs: 2_000 });
     const rho = (load * meanOf(serviceNs)) / MEAN_NS;
     const slowdown = intervalOf(runs.map(slowdownOf));
     expectIn(1 / (1 - rho), slowdown);
@@ -92,7 +92,7 @@ describe("M/G/1-PS under round robin with a small quantum: slowdown 1 / (1 - rho
     const [, bimodal] = SERVICES[1]!;
     const unfairness: number[] = [];
     for (const quantum of [4e6, 0.4e6, 0.1e6]) {
-      const runs = await replicate({ load: 0.6, serviceNs: bimodal, policy: roundRobin(quantum), jobs: 1_500 });
+      const runs = await replicate({ load: 0.6, serviceNs: bimodal, policy: roundRobin(quantum), jobs: 1_000 });
       const bySize = (isShort: boolean): number =>
         mean(
           runs.flatMap(({ responses, services }) =>

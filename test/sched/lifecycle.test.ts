@@ -5,7 +5,7 @@ import { DSQ_GLOBAL, DSQ_LOCAL, SLICE_DFL } from "../../kernel/abi/sched.ts";
 import type { PolicyFactory, SchedPolicy } from "../../kernel/abi/sched.ts";
 import { SchedRig } from "../../fuzz/sched_rig.ts";
 import { boot } from "../../kernel/index.ts";
-import { COSTS, Op } from "../../sched/index.ts";
+import { COSTS, Op, cfs, eevdf } from "../../sched/index.ts";
 import type { Workload } from "../../sched/index.ts";
 
 const noteIn =
@@ -146,4 +146,23 @@ it("a change of nice takes a waiting task off and puts it back, and stops a runn
   expect(rig.sched.task.weight[3]).toBe(33);
   expect(rig.sched.wake(1, 0, WakeContext.Timer)).toBe(true);
   expect(rig.sched.wake(1, 0, WakeContext.Timer)).toBe(false);
+});
+
+it("work that is queued on a busy CPU wakes an idle one", () => {
+  const shared: PolicyFactory = (k) => ({
+    name: "shared",
+    enqueue: (p, flags) => k.dsqInsert(p, DSQ_GLOBAL, SLICE_DFL, flags),
+  });
+  for (const policy of [shared, cfs, eevdf]) {
+    const stays: PolicyFactory = (k) => ({ ...policy(k), selectCpu: (_p, prev) => prev });
+    const rig = new SchedRig({ seed: 1, cpus: 2, tasks: 2, policy: stays });
+    const { sched } = rig;
+    const [one, two] = [sched.addTask(0, 0), sched.addTask(0, 0)];
+    sched.wakeNew(one, 0, 0);
+    rig.settle();
+    sched.wakeNew(two, 0, one);
+    expect(rig.asked.has(1), sched.policy.name).toBe(true);
+    rig.settle();
+    expect([sched.running(0), sched.running(1)].sort(), sched.policy.name).toEqual([one, two]);
+  }
 });
