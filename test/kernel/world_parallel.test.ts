@@ -120,16 +120,12 @@ describe("a run ends", () => {
 
   it("by Ctrl-C, and keeps what was traced", async () => {
     const abort = new AbortController();
-    let seen = 0;
-    const run = world(specs("0:0:0 0:100:100 5:0:0"), { traceRecords: 1 << 14 }).run(abort.signal, (seconds) => {
-      seen = seconds;
-      if (seconds > 0.05) abort.abort();
+    const config = { traceRecords: 1 << 14 };
+    const result = await world(specs("0:0:0 0:100:100 5:0:0"), config).run(abort.signal, (_seconds, switches) => {
+      if (switches > 50) abort.abort();
     });
-    const result = await run;
     expect(result.stopped).toBe("interrupted");
-    expect(result.seconds).toBeGreaterThan(0.05);
-    expect(seen).toBeLessThanOrEqual(result.seconds);
-    expect(result.log!.count).toBeGreaterThan(10);
+    expect(result.log!.count).toBeGreaterThan(50);
     expect(result.atRest!.problems).toEqual([]);
   });
 
