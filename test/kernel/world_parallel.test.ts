@@ -150,7 +150,7 @@ describe("a failure stops all CPUs and says what, where and with which seed", ()
     ["not_there", "policy", /^policy .*not_there.ts cannot be used: Cannot find module/],
   ])("a policy that %s", async (name, kind, message) => {
     // Filling a heap takes a while, and is no hang.
-    await expect(runBad(file(name), name === "hangs" ? 700 : 30_000)).rejects.toMatchObject({
+    await expect(runBad(file(name), name === "hangs" ? 3_000 : 30_000)).rejects.toMatchObject({
       name: "ParallelFailure",
       kind,
       message: expect.stringMatching(message) as string,
@@ -165,7 +165,7 @@ describe("a failure stops all CPUs and says what, where and with which seed", ()
 
   it("as a command would show it: a panic stays one, the rest is the user's to read", async () => {
     const policy = { name: "x", feature: undefined, factory: undefined };
-    const common = { cpus: 2, workload: specs("0:10:10 0:10:10"), seed: 1, untilNs: 5e9, stuckMs: 700 };
+    const common = { cpus: 2, workload: specs("0:10:10 0:10:10"), seed: 1, untilNs: 5e9, stuckMs: 3_000 };
     expect(existsSync(path("panics"))).toBe(true);
     await expect(runParallel({ ...common, policy: { ...policy, file: path("panics") } })).rejects.toMatchObject({
       name: "KernelPanic",
