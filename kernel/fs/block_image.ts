@@ -24,26 +24,17 @@
  */
 import { assert } from "../lib/assert.ts";
 import { crc32c } from "../lib/crc32c.ts";
+import type { EditBlocks } from "./blocks.ts";
 
 export const Verdict = { Unknown: 0, Good: 1, Bad: 2 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
-
-/** What a reader of blocks needs; a page cache may be one, too. */
-export interface Blocks {
-  readonly bytes: Uint8Array;
-  readonly view: DataView;
-  readonly blockSize: number;
-  /** Blocks are 0 .. count - 1. */
-  readonly count: number;
-  at(block: number): number;
-}
 
 export interface Mark {
   readonly undone: number;
   readonly used: number;
 }
 
-export class BlockImage implements Blocks {
+export class BlockImage implements EditBlocks {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   readonly blockSize: number;
@@ -99,6 +90,15 @@ export class BlockImage implements Blocks {
     this.verdict[slot] = Verdict.Unknown;
     return slot * blockSize;
   }
+
+  fresh(block: number): number {
+    const at = this.writable(block);
+    this.bytes.fill(0, at, at + this.blockSize);
+    return at;
+  }
+
+  /** An image has no journal that could bring the content back. */
+  forget(): void {}
 
   point(block: number, slot: number): void {
     assert(block >= 0 && block < this.count, "BlockImage.point: no such block");

@@ -1,6 +1,7 @@
 /** The file systems' part of the kernel's face. */
 export { BlockImage, imageBuffer } from "./block_image.ts";
-export type { Blocks, Mark } from "./block_image.ts";
+export type { Mark } from "./block_image.ts";
+export type { Blocks, EditBlocks } from "./blocks.ts";
 export { Checker } from "./ext4/check.ts";
 export type { CheckReport } from "./ext4/check.ts";
 export { DAMAGE } from "./ext4/check_state.ts";
@@ -35,3 +36,4 @@ export { blockArea, ibodyArea, walkXattrs, xattrName } from "./ext4/xattr.ts";
 export { headerType, journalAt, tagBlock, tagFlags } from "./jbd2/journal.ts";
 export type { Journal } from "./jbd2/journal.ts";
 export * as jbd2Layout from "./jbd2/layout.ts";
+export type { FileSystem } from "./vfs/file_system.ts";

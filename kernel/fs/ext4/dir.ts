@@ -10,7 +10,7 @@
 import { EFSCORRUPTED, ENOENT } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { le16, le32 } from "../../lib/bytes.ts";
-import type { Blocks } from "../block_image.ts";
+import type { Blocks } from "../blocks.ts";
 import type { Mapped } from "./extent.ts";
 import { mapBlock } from "./file.ts";
 import { htreeLookup } from "./htree.ts";

@@ -12,7 +12,7 @@
 import { ENOSPC } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { le32, setLe16, setLe32 } from "../../lib/bytes.ts";
-import type { BlockImage } from "../block_image.ts";
+import type { EditBlocks } from "../blocks.ts";
 import { inodeSeed, setDirLeafChecksum } from "./csum.ts";
 import { direntBytes, entryFault, hasDirTail, recLen } from "./dir.ts";
 import type { Mapped } from "./extent.ts";
@@ -33,7 +33,7 @@ interface Place {
   readonly end: number;
 }
 
-function placesOf(image: BlockImage, sb: Super, dir: number): Place[] {
+function placesOf(image: EditBlocks, sb: Super, dir: number): Place[] {
   const { view } = image;
   if ((inodeFlags(view, dir) & INODE_FLAG.inline_data) !== 0) {
     const start = dir + INODE.i_block;
@@ -58,17 +58,17 @@ function placesOf(image: BlockImage, sb: Super, dir: number): Place[] {
 }
 
 /** Address that may be written for one in a place. */
-function writableIn(image: BlockImage, place: Place, at: number): number {
+function writableIn(image: EditBlocks, place: Place, at: number): number {
   return place.block === 0 ? at : image.writable(place.block) + at - place.at;
 }
 
-function finishBlock(image: BlockImage, sb: Super, seed: number, place: Place): void {
+function finishBlock(image: EditBlocks, sb: Super, seed: number, place: Place): void {
   if (place.block === 0) return;
   const at = image.writable(place.block);
   if (hasDirTail(sb, image.view, at)) setDirLeafChecksum(sb, seed, image.bytes, image.view, at);
 }
 
-const seedOf = (image: BlockImage, sb: Super, ino: number, dir: number): number =>
+const seedOf = (image: EditBlocks, sb: Super, ino: number, dir: number): number =>
   inodeSeed(sb, ino, inodeGeneration(image.view, dir));
 
 function isNamed(bytes: Uint8Array, at: number, name: Uint8Array): boolean {
@@ -78,7 +78,7 @@ function isNamed(bytes: Uint8Array, at: number, name: Uint8Array): boolean {
 }
 
 export function removeName(
-  image: BlockImage,
+  image: EditBlocks,
   sb: Super,
   ino: number,
   dir: number,
@@ -106,7 +106,7 @@ export function removeName(
 }
 
 export function addName(
-  image: BlockImage,
+  image: EditBlocks,
   sb: Super,
   ino: number,
   dir: number,
@@ -138,7 +138,7 @@ export function addName(
   return ENOSPC;
 }
 
-function writeEntry(image: BlockImage, at: number, length: number, name: Uint8Array, ino: number, type: number): void {
+function writeEntry(image: EditBlocks, at: number, length: number, name: Uint8Array, ino: number, type: number): void {
   setLe32(image.view, at + DIRENT.inode, ino);
   setLe16(image.view, at + DIRENT.rec_len, length);
   image.bytes[at + DIRENT.name_len] = name.length;
@@ -146,7 +146,7 @@ function writeEntry(image: BlockImage, at: number, length: number, name: Uint8Ar
   image.bytes.set(name, at + DIRENT.bytes);
 }
 
-function writeTail(image: BlockImage, sb: Super, at: number): void {
+function writeTail(image: EditBlocks, sb: Super, at: number): void {
   const tail = at + sb.blockSize - DIRENT_TAIL.bytes;
   image.bytes.fill(0, tail, tail + DIRENT_TAIL.bytes);
   setLe16(image.view, tail + DIRENT_TAIL.det_rec_len, DIRENT_TAIL.bytes);
@@ -154,7 +154,7 @@ function writeTail(image: BlockImage, sb: Super, at: number): void {
 }
 
 /** The block's last entry starts at `offset` and reaches to the end, or to the tail that is put there. */
-function endBlock(image: BlockImage, sb: Super, seed: number, at: number, offset: number): void {
+function endBlock(image: EditBlocks, sb: Super, seed: number, at: number, offset: number): void {
   const tail = sb.metadataCsum ? DIRENT_TAIL.bytes : 0;
   setLe16(image.view, at + offset + DIRENT.rec_len, sb.blockSize - offset - tail);
   if (tail > 0) writeTail(image, sb, at);
@@ -162,7 +162,7 @@ function endBlock(image: BlockImage, sb: Super, seed: number, at: number, offset
 }
 
 export function initDirBlock(
-  image: BlockImage,
+  image: EditBlocks,
   sb: Super,
   seed: number,
   block: number,
@@ -179,7 +179,7 @@ export function initDirBlock(
   endBlock(image, sb, seed, at, ino === 0 ? 0 : direntBytes(1));
 }
 
-export function makeLinear(image: BlockImage, sb: Super, ino: number, dir: number): void {
+export function makeLinear(image: EditBlocks, sb: Super, ino: number, dir: number): void {
   const { view } = image;
   const seed = seedOf(image, sb, ino, dir);
   const places = placesOf(image, sb, dir);

@@ -11,7 +11,7 @@
 import { EFSCORRUPTED } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { le16, le32 } from "../../lib/bytes.ts";
-import type { Blocks } from "../block_image.ts";
+import type { Blocks } from "../blocks.ts";
 import { INODE, I_BLOCK_BYTES } from "./layout.ts";
 import { EXTENT, EXTENT_DEPTH_MAX, EXTENT_HEADER, EXTENT_INDEX, EXTENT_LEN_MAX, EXTENT_MAGIC } from "./layout_inode.ts";
 import type { Super } from "./super.ts";

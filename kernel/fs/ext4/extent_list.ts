@@ -10,7 +10,7 @@
 import { ENOSPC } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { setLe16, setLe32 } from "../../lib/bytes.ts";
-import type { BlockImage } from "../block_image.ts";
+import type { EditBlocks } from "../blocks.ts";
 import { setExtentChecksum } from "./csum.ts";
 import { extentEntriesMax, walkExtents } from "./extent.ts";
 import type { MapVisitor } from "./extent.ts";
@@ -49,7 +49,7 @@ class Collector implements MapVisitor {
   mapDamage(): void {}
 }
 
-export function readExtents(image: BlockImage, sb: Super, inode: number): ExtentTree {
+export function readExtents(image: EditBlocks, sb: Super, inode: number): ExtentTree {
   const collector = new Collector();
   walkExtents(image, sb, inode, collector);
   return collector.tree;
@@ -92,7 +92,7 @@ interface Entry {
 
 /** `inode` may be written. Returns the blocks of nodes that are in use now, or ENOSPC when `take` has none. */
 export function writeExtents(
-  image: BlockImage,
+  image: EditBlocks,
   sb: Super,
   inode: number,
   seed: number,

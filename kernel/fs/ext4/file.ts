@@ -9,7 +9,7 @@
 import { EFSCORRUPTED, EINVAL } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { le32 } from "../../lib/bytes.ts";
-import type { Blocks } from "../block_image.ts";
+import type { Blocks } from "../blocks.ts";
 import { MAP_BLOCKS_MAX, mapExtent, walkExtents } from "./extent.ts";
 import type { Mapped, MapVisitor } from "./extent.ts";
 import { mapIndirect, walkIndirect } from "./indirect.ts";

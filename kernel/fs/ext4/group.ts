@@ -7,7 +7,7 @@
  *                                 that cannot be
  */
 import { le16, le32, setLe16 } from "../../lib/bytes.ts";
-import type { Blocks } from "../block_image.ts";
+import type { Blocks } from "../blocks.ts";
 import { GD } from "./layout.ts";
 import { descBlock } from "./super.ts";
 import type { Super } from "./super.ts";

@@ -8,7 +8,7 @@
  * - sumCounts(image, sb)            the superblock's free counts, from the descriptors: how Linux keeps them, too
  */
 import { setLe32 } from "../../lib/bytes.ts";
-import type { BlockImage } from "../block_image.ts";
+import type { EditBlocks } from "../blocks.ts";
 import { bitmapChecksum, setGroupChecksum } from "./csum.ts";
 import {
   descAt,
@@ -35,12 +35,12 @@ import type { Super } from "./super.ts";
 import { uninitBlockBitmap } from "./uninit.ts";
 
 export class GroupEdit {
-  readonly #image: BlockImage;
+  readonly #image: EditBlocks;
   readonly #sb: Super;
   /** Groups whose block (1) and inode (2) bitmaps were touched. */
   readonly #touched = new Map<number, number>();
 
-  constructor(image: BlockImage, sb: Super) {
+  constructor(image: EditBlocks, sb: Super) {
     this.#image = image;
     this.#sb = sb;
   }
@@ -177,7 +177,7 @@ export class GroupEdit {
 }
 
 /** Writes the sums into the superblock at an address that may be written. */
-export function sumCounts(image: BlockImage, sb: Super, superAt: number): void {
+export function sumCounts(image: EditBlocks, sb: Super, superAt: number): void {
   const { view } = image;
   let clusters = 0;
   let inodes = 0;

@@ -6,7 +6,7 @@
  * - htreeLookup(...)               the leaves that may hold a name, in order
  */
 import { le16, le32 } from "../../lib/bytes.ts";
-import type { Blocks } from "../block_image.ts";
+import type { Blocks } from "../blocks.ts";
 import type { Mapped } from "./extent.ts";
 import { mapBlock } from "./file.ts";
 import { nameHash } from "./hash.ts";

@@ -11,7 +11,7 @@
  * A number that cannot be an orphan ends the list: what follows it is not known. The rest is left for a full check.
  */
 import { le32, setLe16, setLe32 } from "../../lib/bytes.ts";
-import type { BlockImage } from "../block_image.ts";
+import type { EditBlocks } from "../blocks.ts";
 import { inodeSeed, setInodeChecksum, setOrphanBlockChecksum, setXattrBlockChecksum } from "./csum.ts";
 import type { Mapped } from "./extent.ts";
 import { mapBlock } from "./file.ts";
@@ -33,12 +33,12 @@ export interface Orphans {
 const FAULTS_MAX = 20;
 
 /** Address of an inode that may be written; -1 when it is not there. */
-export function writableInode(image: BlockImage, sb: Super, ino: number): number {
+export function writableInode(image: EditBlocks, sb: Super, ino: number): number {
   const block = inodeBlock(image, sb, ino);
   return block < 0 ? -1 : image.writable(block) + inodeOffset(sb, ino);
 }
 
-export function processOrphans(image: BlockImage, sb: Super, superAt: number, now: number): Orphans {
+export function processOrphans(image: EditBlocks, sb: Super, superAt: number, now: number): Orphans {
   const run = new OrphanRun(image, sb, now);
   run.list(superAt);
   if ((sb.roCompat & RO_COMPAT.orphan_present) !== 0) run.file(superAt);
@@ -47,7 +47,7 @@ export function processOrphans(image: BlockImage, sb: Super, superAt: number, no
 }
 
 /** Gives one inode back that has neither links nor names, with its blocks. */
-export function releaseInode(image: BlockImage, sb: Super, ino: number, now: number): void {
+export function releaseInode(image: EditBlocks, sb: Super, ino: number, now: number): void {
   const at = writableInode(image, sb, ino);
   if (at < 0) return;
   setLe16(image.view, at + INODE.i_links_count, 0);
@@ -58,12 +58,12 @@ export function releaseInode(image: BlockImage, sb: Super, ino: number, now: num
 
 class OrphanRun {
   readonly result: Orphans = { deleted: 0, truncated: 0, faults: [] };
-  readonly #image: BlockImage;
+  readonly #image: EditBlocks;
   readonly #sb: Super;
   readonly #now: number;
   readonly #edit: GroupEdit;
 
-  constructor(image: BlockImage, sb: Super, now: number) {
+  constructor(image: EditBlocks, sb: Super, now: number) {
     this.#image = image;
     this.#sb = sb;
     this.#now = now;

@@ -6,7 +6,7 @@
  */
 import { EFSCORRUPTED, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
-import type { Blocks } from "../block_image.ts";
+import type { Blocks } from "../blocks.ts";
 import { inlineParent, lookup } from "./dir.ts";
 import { readLink } from "./file.ts";
 import { inodeAt } from "./group.ts";

@@ -8,7 +8,7 @@
  * An extent tree keeps its depth, unless it becomes empty: so does Linux.
  */
 import { le16, le32, setLe16, setLe32 } from "../../lib/bytes.ts";
-import type { BlockImage } from "../block_image.ts";
+import type { EditBlocks } from "../blocks.ts";
 import { inodeSeed, setExtentChecksum } from "./csum.ts";
 import { extentHeaderFault, extentLength, extentStart, extentUnwritten, indexLeaf } from "./extent.ts";
 import type { MapVisitor } from "./extent.ts";
@@ -46,7 +46,7 @@ class Kept implements MapVisitor {
 }
 
 class Cutter {
-  readonly #image: BlockImage;
+  readonly #image: EditBlocks;
   readonly #sb: Super;
   readonly #edit: GroupEdit;
   readonly #from: number;
@@ -56,7 +56,7 @@ class Cutter {
   readonly #seen = new Set<number>();
   freedClusters = 0;
 
-  constructor(image: BlockImage, sb: Super, edit: GroupEdit, from: number, seed: number, kept: ReadonlySet<number>) {
+  constructor(image: EditBlocks, sb: Super, edit: GroupEdit, from: number, seed: number, kept: ReadonlySet<number>) {
     this.#image = image;
     this.#sb = sb;
     this.#edit = edit;
@@ -141,7 +141,7 @@ class Cutter {
 
 /** `inode` is the address of an inode that may be written. */
 export function truncateMap(
-  image: BlockImage,
+  image: EditBlocks,
   sb: Super,
   edit: GroupEdit,
   ino: number,

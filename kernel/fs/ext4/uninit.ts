@@ -5,7 +5,7 @@
  *
  * - uninitBlockBitmap(...)     the bits, as a set
  */
-import type { Blocks } from "../block_image.ts";
+import type { Blocks } from "../blocks.ts";
 import { gdBlockBitmap, gdInodeBitmap, gdInodeTable } from "./group.ts";
 import { blocksIn, firstBlockOf, overheadOf } from "./super.ts";
 import type { Super } from "./super.ts";
