@@ -8,6 +8,8 @@ export { DAMAGE } from "./ext4/check_state.ts";
 export type { Damage, DamageKind } from "./ext4/check_state.ts";
 export { inodeHas } from "./ext4/csum.ts";
 export { walkDir } from "./ext4/dir.ts";
+export { imageEdit } from "./ext4/edit.ts";
+export type { Edit } from "./ext4/edit.ts";
 export type { EntryVisitor } from "./ext4/dir.ts";
 export type { MapVisitor } from "./ext4/extent.ts";
 export {
