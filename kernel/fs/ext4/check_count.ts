@@ -57,9 +57,10 @@ export function checkCounts(state: CheckState): void {
 }
 
 function checkLinks(state: CheckState): void {
-  const { sb, image, links, kind } = state;
-  for (let ino = 1; ino <= sb.inodesCount; ino++) {
-    if (kind[ino] === Kind.Unused || (ino < sb.firstIno && ino !== INO_ROOT)) continue;
+  const { sb, image, links, kind, used } = state;
+  for (let n = 0; n < state.usedCount; n++) {
+    const ino = used[n]!;
+    if (ino < sb.firstIno && ino !== INO_ROOT) continue;
     const at = inodeAt(image, sb, ino);
     const found = inodeLinks(image.view, at);
     const counted = links[ino]!;
@@ -73,11 +74,19 @@ function checkLinks(state: CheckState): void {
   }
 }
 
+/** Bits set in a byte. */
+const BITS = Uint8Array.from({ length: 256 }, (_, byte) => {
+  let set = 0;
+  for (let bit = 0; bit < 8; bit++) set += (byte >> bit) & 1;
+  return set;
+});
+
 /** Free clusters of a group. */
 function checkBlockBitmap(state: CheckState, group: number, desc: number): number {
-  const { sb, image, owner } = state;
+  const { sb, image, taken } = state;
   const { bytes, view } = image;
   const first = group * sb.clustersPerGroup;
+  const isTaken = (bit: number): boolean => ((taken[(first + bit) >> 3]! >> (bit & 7)) & 1) !== 0;
   const count = Math.ceil(blocksIn(sb, group) / 2 ** sb.clusterBits);
   const block = gdBlockBitmap(sb, view, desc);
   let free = 0;
@@ -85,7 +94,7 @@ function checkBlockBitmap(state: CheckState, group: number, desc: number): numbe
     const used = uninitBlockBitmap(image, sb, group, desc);
     let wrong = 0;
     for (let bit = 0; bit < count; bit++) {
-      const isUsed = owner[first + bit] !== 0;
+      const isUsed = isTaken(bit);
       if (!isUsed) free++;
       if (isUsed && !used.has(bit)) wrong++;
     }
@@ -94,8 +103,17 @@ function checkBlockBitmap(state: CheckState, group: number, desc: number): numbe
     const at = image.at(block);
     let missing = 0;
     let extra = 0;
-    for (let bit = 0; bit < count; bit++) {
-      const isUsed = owner[first + bit] !== 0;
+    const whole = count >> 3;
+    for (let n = 0; n < whole; n++) {
+      const want = taken[(first >> 3) + n]!;
+      const have = bytes[at + n]!;
+      free += 8 - BITS[want]!;
+      if (want === have) continue;
+      missing += BITS[want & ~have]!;
+      extra += BITS[have & ~want]!;
+    }
+    for (let bit = whole * 8; bit < count; bit++) {
+      const isUsed = isTaken(bit);
       const isMarked = ((bytes[at + (bit >> 3)]! >> (bit & 7)) & 1) !== 0;
       if (!isUsed) free++;
       if (isUsed === isMarked) continue;
@@ -133,6 +151,18 @@ function bitmapCsumOk(state: CheckState, block: number, bits: number, key: numbe
   return state.remember(block, seed, crc === stored);
 }
 
+/** Place in `used` of the first inode that is no smaller. */
+function usedFrom({ used, usedCount }: CheckState, ino: number): number {
+  let low = 0;
+  let high = usedCount;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (used[middle]! < ino) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** Free inodes of a group. */
 function checkInodeBitmap(state: CheckState, group: number, desc: number): number {
   const { sb, image, kind } = state;
@@ -142,21 +172,22 @@ function checkInodeBitmap(state: CheckState, group: number, desc: number): numbe
   const at = image.at(block);
   const hasCsum = sb.metadataCsum || sb.gdtCsum;
   const uninit = hasCsum && (gdFlags(view, desc) & BG_INODE_UNINIT) !== 0;
-  let free = 0;
+  let used = 0;
   let dirs = 0;
   let missing = 0;
-  let extra = 0;
   let last = 0;
-  for (let bit = 0; bit < sb.inodesPerGroup; bit++) {
-    const what = kind[first + bit]!;
-    const isMarked = !uninit && ((bytes[at + (bit >> 3)]! >> (bit & 7)) & 1) !== 0;
-    if (what === Kind.Unused) free++;
-    else last = bit + 1;
-    if (what === Kind.Directory) dirs++;
-    if ((what !== Kind.Unused) === isMarked) continue;
-    if (isMarked) extra++;
-    else missing++;
+  for (let n = usedFrom(state, first); n < state.usedCount; n++) {
+    const bit = state.used[n]! - first;
+    if (bit >= sb.inodesPerGroup) break;
+    used++;
+    last = bit + 1;
+    if (kind[first + bit] === Kind.Directory) dirs++;
+    if (uninit || ((bytes[at + (bit >> 3)]! >> (bit & 7)) & 1) === 0) missing++;
   }
+  let marked = 0;
+  for (let n = 0; !uninit && n < sb.inodesPerGroup >> 3; n++) marked += BITS[bytes[at + n]!]!;
+  const free = sb.inodesPerGroup - used;
+  const extra = marked - (used - missing);
   if (missing + extra > 0)
     state.report("bitmap", `group ${group}: ${missing} inodes in use are not marked, ${extra} marked are not in use`);
   if (!uninit) {

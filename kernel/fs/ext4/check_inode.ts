@@ -102,14 +102,14 @@ class InodePass implements MapVisitor {
     const links = inodeLinks(view, at);
     const reserved = ino < sb.firstIno && ino !== INO_ROOT;
     if (links === 0 && !(ino === INO_BAD || (ino === INO_JOURNAL && ino === sb.journalIno))) {
-      if (reserved) state.kind[ino] = Kind.Used;
+      if (reserved) state.use(ino, Kind.Used);
       else if (inodeMode(view, at) !== 0 && inodeDtime(view, at) === 0)
         state.report("inode", `inode ${ino} is deleted and has no time of deletion`);
       if (ino !== INO_ROOT) return;
     }
     this.#ino = ino;
     this.#at = at;
-    state.kind[ino] = Kind.Used;
+    state.use(ino, Kind.Used);
     if (!reserved || ino === INO_JOURNAL) state.inodeCount++;
     if (sb.metadataCsum && inodeChecksum(sb, image.bytes, view, at, ino) !== inodeChecksumStored(sb, view, at))
       state.report("checksum", `the checksum of inode ${ino} is wrong`);
@@ -129,7 +129,7 @@ class InodePass implements MapVisitor {
     this.#extraFields(at);
     const flags = inodeFlags(view, at);
     if (type === S_IFDIR) {
-      state.kind[ino] = Kind.Directory;
+      state.use(ino, Kind.Directory);
       state.dirs[state.dirCount++] = ino;
     }
     if ((flags & INODE_FLAG.extents) !== 0 && !sb.hasExtents)

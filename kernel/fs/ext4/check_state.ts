@@ -3,7 +3,9 @@
  * run, so that thousands of states of one file system are checked without allocation.
  *
  *   owner    cluster -> inode number that uses it, METADATA for the format's own, 0 for nobody
+ *   taken    a bit a cluster: set when it has an owner; lies as the block bitmaps do
  *   kind     inode -> 0 unused, 1 used, 2 a directory
+ *   used     inodes that are not unused, ascending
  *   links    inode -> entries that name it, "." and ".." among them
  *   parent   directory -> the directory whose entry names it
  *   dotdot   directory -> what its own ".." says
@@ -47,7 +49,10 @@ export class CheckState {
   sb: Super;
   readonly clusters: number;
   readonly owner: Int32Array;
+  readonly taken: Uint8Array;
   readonly kind: Uint8Array;
+  readonly used: Int32Array;
+  usedCount = 0;
   readonly links: Int32Array;
   readonly parent: Int32Array;
   readonly dotdot: Int32Array;
@@ -64,7 +69,9 @@ export class CheckState {
     this.sb = sb;
     this.clusters = Math.ceil((sb.blocksCount - sb.firstDataBlock) / 2 ** sb.clusterBits);
     this.owner = new Int32Array(this.clusters);
+    this.taken = new Uint8Array(Math.ceil(this.clusters / 8));
     this.kind = new Uint8Array(sb.inodesCount + 1);
+    this.used = new Int32Array(sb.inodesCount + 1);
     this.links = new Int32Array(sb.inodesCount + 1);
     this.parent = new Int32Array(sb.inodesCount + 1);
     this.dotdot = new Int32Array(sb.inodesCount + 1);
@@ -86,7 +93,9 @@ export class CheckState {
     this.image = image;
     this.sb = sb;
     this.owner.fill(0);
+    this.taken.fill(0);
     this.kind.fill(0);
+    this.usedCount = 0;
     this.links.fill(0);
     this.parent.fill(0);
     this.dotdot.fill(0);
@@ -114,7 +123,7 @@ export class CheckState {
       const end = block + length - sb.firstDataBlock;
       for (let n = block - sb.firstDataBlock; n < end; n++) {
         if (owner[n] !== 0) this.#shared(n + sb.firstDataBlock, owner[n]!, ino);
-        else owner[n] = ino;
+        else this.#take(n, ino);
         taken++;
       }
       return taken;
@@ -122,11 +131,22 @@ export class CheckState {
     const last = this.clusterOf(block + length - 1);
     for (let n = this.clusterOf(block); n <= last; n++) {
       if (owner[n] === 0) {
-        owner[n] = ino;
+        this.#take(n, ino);
         taken++;
       } else if (owner[n] !== ino) this.#shared(n * 2 ** sb.clusterBits + sb.firstDataBlock, owner[n]!, ino);
     }
     return taken;
+  }
+
+  #take(cluster: number, ino: number): void {
+    this.owner[cluster] = ino;
+    this.taken[cluster >> 3]! |= 1 << (cluster & 7);
+  }
+
+  /** Inodes are found in ascending order; one may become a directory later. */
+  use(ino: number, kind: number): void {
+    if (this.kind[ino] === Kind.Unused) this.used[this.usedCount++] = ino;
+    this.kind[ino] = kind;
   }
 
   #shared(block: number, one: number, other: number): void {
