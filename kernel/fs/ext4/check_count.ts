@@ -185,7 +185,7 @@ function checkInodeBitmap(state: CheckState, group: number, desc: number): numbe
     if (uninit || ((bytes[at + (bit >> 3)]! >> (bit & 7)) & 1) === 0) missing++;
   }
   let marked = 0;
-  for (let n = 0; !uninit && n < sb.inodesPerGroup >> 3; n++) marked += BITS[bytes[at + n]!]!;
+  if (!uninit) for (let n = 0; n < sb.inodesPerGroup >> 3; n++) marked += BITS[bytes[at + n]!]!;
   const free = sb.inodesPerGroup - used;
   const extra = marked - (used - missing);
   if (missing + extra > 0)

@@ -323,7 +323,7 @@ class InodePass implements MapVisitor {
       if (le32(state.image.view, from + XATTR_HEADER.h_refcount) !== references)
         state.report("count", `attribute block ${block} is named by ${references} inodes, and says another number`);
     }
-    for (const ino of [INO_USR_QUOTA, INO_GRP_QUOTA]) if (ino < state.sb.firstIno) state.kind[ino] = Kind.Used;
+    for (const ino of [INO_USR_QUOTA, INO_GRP_QUOTA]) if (ino < state.sb.firstIno) state.use(ino, Kind.Used);
   }
 }
 

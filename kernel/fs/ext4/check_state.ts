@@ -143,9 +143,14 @@ export class CheckState {
     this.taken[cluster >> 3]! |= 1 << (cluster & 7);
   }
 
-  /** Inodes are found in ascending order; one may become a directory later. */
+  /** Inodes are found in ascending order, but for a few reserved ones; one may become a directory later. */
   use(ino: number, kind: number): void {
-    if (this.kind[ino] === Kind.Unused) this.used[this.usedCount++] = ino;
+    const { used } = this;
+    if (this.kind[ino] === Kind.Unused) {
+      let at = this.usedCount++;
+      for (; at > 0 && used[at - 1]! > ino; at--) used[at] = used[at - 1]!;
+      used[at] = ino;
+    }
     this.kind[ino] = kind;
   }
 
