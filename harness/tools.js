@@ -19,6 +19,8 @@ export const TOOLS = {
   ext4: [
     { program: "mkfs.ext4", package: "e2fsprogs", why: "file systems made by Linux's own tool" },
     { program: "e2fsck", package: "e2fsprogs", why: "Linux's own check of our file systems" },
+    { program: "mke2fs", package: "e2fsprogs", why: "file systems with a tree of files in them" },
+    { program: "dumpe2fs", package: "e2fsprogs", why: "Linux's own words for a superblock and its groups" },
     { program: "debugfs", package: "e2fsprogs", why: "a second reader of our file systems" },
   ],
   zstd: [{ program: "zstd", package: "zstd", why: "unpacking of packed disk images" }],

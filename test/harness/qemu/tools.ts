@@ -1,5 +1,6 @@
 /** Whether the QEMU tests can run here; each says so in its name when it is skipped. */
 import { guestFiles } from "../../../harness/qemu/kernel_package.ts";
+import { TOOLS } from "../../../harness/tools.js";
 import { findTool } from "../../../harness/qemu/packages.ts";
 
 export const qemu = findTool("qemu-system-x86_64") !== undefined;
@@ -16,4 +17,4 @@ function haveGuest(): boolean {
 }
 
 export const guest = haveGuest();
-export const ext4Tools = ["mkfs.ext4", "e2fsck", "debugfs"].every((name) => findTool(name) !== undefined);
+export const ext4Tools = TOOLS["ext4"]!.every(({ program }) => findTool(program) !== undefined);
