@@ -80,6 +80,8 @@ const TYPES: Readonly<Record<BlockOp, number>> = {
 /** readId() is a request of no BlockOp: it is marked by this task's row, which no task has. */
 const ID_TASK = -1;
 const WAIT_NS = 10e6;
+/** First turn of each queue whose interrupt is waited for. */
+const WAIT_SLICE_NS = 5_000;
 
 interface Queue {
   readonly ring: VirtQueue;
@@ -473,21 +475,36 @@ export class VirtioBlk implements BlockDevice {
   /** Sleeps until a queue's interrupt comes, unless used buffers are there already. `more`: coalesce that many. */
   wait(timeoutNs: number, more = 1): boolean {
     if (this.#ended.length > 0 || this.broken !== undefined) return true;
-    let isIdle = true;
-    for (const queue of this.#queues) {
+    const busy: number[] = [];
+    for (const [index, queue] of this.#queues.entries()) {
       if (queue.ring.inFlight === 0) continue;
-      isIdle = false;
+      busy.push(index);
       if (!queue.ring.enableIrq(more)) return true;
     }
-    let came = false;
-    const share = timeoutNs / Math.max(this.#queues.length, 1);
-    for (let index = 0; index < this.#queues.length && !came; index++) came = this.#transport.waitIrq(index, share);
+    const isIdle = busy.length === 0;
+    let came = this.#waitAny(isIdle ? [0] : busy, timeoutNs);
     for (const queue of this.#queues) queue.ring.disableIrq();
     if (this.#transport.configChanged()) {
       this.refresh();
       came = true;
     }
     return came || isIdle;
+  }
+
+  /**
+   * Waits for the first interrupt of several queues. A line is waited for alone, so they take turns, in slices that
+   * double: whichever comes is seen after at most one and a half times (and a few microseconds) what it took.
+   */
+  #waitAny(queues: readonly number[], timeoutNs: number): boolean {
+    let leftNs = timeoutNs;
+    for (let sliceNs = queues.length === 1 ? timeoutNs : WAIT_SLICE_NS; ; sliceNs *= 2) {
+      for (const queue of queues) {
+        const ns = Math.min(sliceNs, leftNs);
+        if (this.#transport.waitIrq(queue, ns)) return true;
+        leftNs -= ns;
+      }
+      if (leftNs <= 0) return false;
+    }
   }
 
   /** Reads status and configuration again. A device that needs a reset is Broken until restart(). */

@@ -93,7 +93,9 @@ class MmioTransport implements VirtioTransport {
   resetQueue(queue: number): boolean {
     this.#write(Mmio.QueueSel, queue);
     this.#write(Mmio.QueueReset, 1);
-    for (let poll = 0; poll < RESET_POLLS_MAX; poll++) if (this.#read(Mmio.QueueReset) === 0) return true;
+    // 4.2.2.1: both read 0 when it is done. QEMU 7.2 offers the feature and has no such register: it reads 0, ready or not.
+    for (let poll = 0; poll < RESET_POLLS_MAX; poll++)
+      if (this.#read(Mmio.QueueReset) === 0) return this.#read(Mmio.QueueReady) === 0;
     return false;
   }
 

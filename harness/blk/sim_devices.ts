@@ -88,6 +88,7 @@ export function openSimVirtio(options: OpenOptions, kind: "mmio" | "pci"): Opene
     device: driver,
     readMedium: (sector, into) =>
       into.set(disk.image.subarray(sector * SECTOR_SIZE, sector * SECTOR_SIZE + into.length)),
+    afterPowerCut: () => disk.crash(() => false),
     close: () => driver.close(),
   };
 }
@@ -106,6 +107,7 @@ export function openSimNvme(options: OpenOptions): OpenedDevice {
     device: driver,
     readMedium: (sector, into) =>
       into.set(disk.image.subarray(sector * SECTOR_SIZE, sector * SECTOR_SIZE + into.length)),
+    afterPowerCut: () => disk.crash(() => false),
     close: () => driver.close(),
   };
 }

@@ -17,6 +17,9 @@ const PIIX3_BDF = 1 << 3;
 const PIRQA_ROUTE = 0x60;
 const PCI_GSI = 10;
 
+/** What each of the devices answers when it is asked who it is. */
+export const QEMU_SERIAL = "orrery-qemu";
+
 export type QemuDeviceName = "qemu-mmio" | "qemu-pci" | "qemu-nvme";
 
 export interface QemuDeviceOptions {
@@ -41,7 +44,7 @@ interface QemuDevice {
 
 const onOff = (on: boolean): string => (on ? "on" : "off");
 const virtio = (o: QemuDeviceOptions): string =>
-  `drive=d0,queue-size=${o.queueSize},num-queues=${o.queues},packed=${onOff(o.packed)}`;
+  `drive=d0,serial=${QEMU_SERIAL},queue-size=${o.queueSize},num-queues=${o.queues},packed=${onOff(o.packed)}`;
 
 export const QEMU_DEVICES: Readonly<Record<QemuDeviceName, QemuDevice>> = {
   "qemu-mmio": {
@@ -69,7 +72,7 @@ export const QEMU_DEVICES: Readonly<Record<QemuDeviceName, QemuDevice>> = {
   "qemu-nvme": {
     help: "QEMU's NVMe controller (machine pc)",
     machine: "pc",
-    options: () => ["-device", "nvme,drive=d0,serial=orrery,addr=05.0"],
+    options: () => ["-device", `nvme,drive=d0,serial=${QEMU_SERIAL},addr=05.0`],
     mmioBase: 0,
     gsi: PCI_GSI,
     bdf: PCI_BDF,

@@ -1,4 +1,4 @@
-/** Every BlockDevice of the house keeps the contract. */
+/** Every BlockDevice of the house keeps the contract; drivers on devices do so in devices_sim.test.ts and devices_qemu.test.ts. */
 import {
   BlockQueue,
   ELEVATORS,
@@ -10,10 +10,10 @@ import {
   probeVirtioBlk,
 } from "../../drivers/index.ts";
 import type { SimDiskOptions } from "../../drivers/index.ts";
-import { openSimNvme, simVirtio } from "../../harness/blk/sim_devices.ts";
+import { simVirtio } from "../../harness/blk/sim_devices.ts";
 import { nanos } from "../../kernel/abi/units.ts";
 import { blockDeviceContract } from "../contract/block_device.ts";
-import type { Opened } from "../contract/block_device.ts";
+import type { Opened } from "../contract/block_device_cases.ts";
 
 const SECTORS = 4096;
 
@@ -36,25 +36,12 @@ blockDeviceContract("memory disk, 4096-byte blocks, queue of 2", () =>
 for (const [name, service] of Object.entries({ HDD, SATA_SSD, NVME_SSD }))
   blockDeviceContract(`disk with the times of ${name}`, () => openDisk({ service, atomicBytes: 512 }));
 
-for (const kind of ["mmio", "pci"] as const)
-  blockDeviceContract(`virtio-blk over ${kind}`, () => {
-    const { ram, transport, disk } = simVirtio(kind, { sectors: SECTORS });
-    const device = probeVirtioBlk(ram, transport, { queues: 2, queueSize: 16 });
-    if (typeof device === "number") throw new Error(`the driver does not start: ${device}`);
-    return { device, idle: () => device.wait(1e6), afterPowerCut: () => disk.crash(() => false) };
-  });
-
 blockDeviceContract("virtio-blk on a disk that takes time, in order, packed", () => {
   const bus = new SimBus();
   const { ram, transport, disk } = simVirtio("pci", { sectors: SECTORS, service: SATA_SSD }, {}, bus);
   const device = probeVirtioBlk(ram, transport, { queueSize: 16, packed: true, inOrder: true });
   if (typeof device === "number") throw new Error(`the driver does not start: ${device}`);
   return { device, idle: () => device.wait(1e9), afterPowerCut: () => disk.crash(() => false) };
-});
-
-blockDeviceContract("nvme", () => {
-  const opened = openSimNvme({ sectors: SECTORS, driver: { queueSize: 16 }, unmapped: false });
-  return { device: opened.device, idle: () => opened.device.wait(1e6), close: () => opened.close() };
 });
 
 for (const elevator of ELEVATORS)

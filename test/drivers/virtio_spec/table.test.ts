@@ -9,9 +9,9 @@ it("docs/virtio_spec.md names only tests that exist, and every row names one or 
   expect(rows.length).toBeGreaterThan(100);
   const files: Readonly<Record<string, string>> = {
     ring: "test/drivers/ring.test.ts",
-    blk: "test/drivers/virtio_blk.test.ts",
+    devices: "test/drivers/devices/cases.ts",
     hostile: "test/drivers/hostile.test.ts",
-    contract: "test/contract/block_device.ts",
+    contract: "test/contract/block_device_cases.ts",
     driver_attacks: "harness/blk/driver_attacks.ts",
     device_attacks: "harness/blk/device_attacks.ts",
   };
