@@ -28,7 +28,7 @@ export interface OpenedDevice {
   /** Copies the medium's bytes from a sector on, past the driver. */
   readMedium(sector: number, into: Uint8Array): void;
   /** What would be on the medium after a power cut now that loses all it may; missing: nobody can know. */
-  afterPowerCut?(): Uint8Array;
+  readonly afterPowerCut?: () => Uint8Array;
   close(): void;
 }
 

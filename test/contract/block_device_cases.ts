@@ -12,7 +12,7 @@ export interface Opened {
   readonly device: BlockDevice;
   idle(): void;
   /** The bytes that would be there after a power cut now that loses all it may; undefined: cannot be known. */
-  afterPowerCut?(): Uint8Array;
+  readonly afterPowerCut?: () => Uint8Array;
 }
 
 const filled = (sectors: number, byte: number): Uint8Array => new Uint8Array(sectors * SECTOR_SIZE).fill(byte);

@@ -34,7 +34,7 @@ function attempt(world: QemuWorld, one: DeviceCase): CaseResult {
     if (error instanceof Error && error.name === "QemuGone") throw error;
     return { name: one.name, failure: String(error) };
   } finally {
-    for (const { device, close } of opened) if (device.broken !== "closed") close();
+    for (const one of opened) if (one.device.broken !== "closed") one.close();
   }
 }
 
