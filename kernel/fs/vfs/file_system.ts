@@ -11,6 +11,9 @@
  * file, fsync, sync) keep what they have reached in `call`, CALL_WORDS numbers that the caller sets to 0 before the first
  * try and otherwise only carries.
  *
+ * Reading (read, readdir, readlink) moves atime as the file system's mount says (relatime when it says nothing); changing
+ * moves mtime and ctime.
+ *
  * The VFS has checked permissions, name lengths (255 bytes), types (a directory is looked up in, a file is read) and
  * that both ends of link and rename are in this file system. The file system checks everything that is its own: ENOENT,
  * EEXIST, ENOTEMPTY, EMLINK, ENOSPC, EROFS, EFBIG, ENODATA, EOPNOTSUPP.
@@ -89,19 +92,26 @@ export const IO_DIRECT = 2;
 export const XATTR_CREATE = 1;
 export const XATTR_REPLACE = 2;
 
-/** Told each entry of a directory; false: no room, end here and come back with this entry's own cookie. */
+/**
+ * Told each entry of a directory; `type` is its d_type (dirType(mode) of kernel/abi/stat.ts), 0 when that is not known;
+ * `next` is the cookie behind it. False: no room, end here and come back with this entry's own cookie.
+ */
 export type EmitEntry = (name: Uint8Array, ino: number, type: number, next: number) => boolean;
 
 export interface FileSystem {
   /** As in /proc/mounts. */
   readonly type: string;
   readonly readOnly: boolean;
+  /** Names come and go by themselves (/proc): what lookup said is not remembered. */
+  readonly uncached?: boolean;
   root(): number;
   statfs(out: StatFs): 0 | Errno;
 
   getattr(ino: number, out: Stat): 0 | Errno;
   setattr(ino: number, attr: SetAttr): 0 | Errno;
   lookup(dir: number, name: Uint8Array): number | Errno;
+  /** The directory that a directory is in (its ".."); of the root, itself. Also of one that was removed and is held. */
+  parent(dir: number): number | Errno;
   /** Entries from `cookie` on (0: the first), "." and ".." among them. The cookie to go on with; EOF_COOKIE after the last. */
   readdir(dir: number, cookie: number, emit: EmitEntry): number | Errno;
   /** Bytes of the target put into `into`, which holds PATH_MAX. */
@@ -111,12 +121,14 @@ export interface FileSystem {
   create(dir: number, name: Uint8Array, node: NewNode): number | Errno;
   mkdir(dir: number, name: Uint8Array, node: NewNode): number | Errno;
   symlink(dir: number, name: Uint8Array, node: NewNode, target: Uint8Array): number | Errno;
+  /** A regular file without a name (O_TMPFILE), held once for the caller; link() may name it. */
+  tmpfile?(dir: number, node: NewNode): number | Errno;
   link(ino: number, dir: number, name: Uint8Array): 0 | Errno;
   unlink(dir: number, name: Uint8Array): 0 | Errno;
   rmdir(dir: number, name: Uint8Array): 0 | Errno;
   rename(from: number, name: Uint8Array, to: number, newName: Uint8Array, flags: number): 0 | Errno;
 
-  /** In use: an inode without names lives until the last release. Counts. */
+  /** In use: an inode without names lives until the last release. Counts, of an inode that is there; never waits. */
   hold(ino: number): 0 | Errno;
   release(ino: number): 0 | Errno;
   /** Bytes read; 0 at the end of the file. May be fewer than asked for at any time. */
