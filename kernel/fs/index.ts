@@ -24,6 +24,11 @@ export {
   tagLengthOk,
 } from "./ext4/fast_commit.ts";
 export { readFile, readLink, walkMap } from "./ext4/file.ts";
+export { imageOf, makeExt4 } from "./ext4/mkfs.ts";
+export type { MadeExt4 } from "./ext4/mkfs.ts";
+export { DEFAULT_FEATURES, planExt4 } from "./ext4/mkfs_plan.ts";
+export type { Features, MakeOptions, Plan } from "./ext4/mkfs_plan.ts";
+export { SparseBlocks } from "./sparse_blocks.ts";
 export { descAt, gdFreeBlocks, gdFreeInodes, gdUsedDirs, inodeAt } from "./ext4/group.ts";
 export * as ext4Inode from "./ext4/inode.ts";
 export * as ext4Layout from "./ext4/layout.ts";

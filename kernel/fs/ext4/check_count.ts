@@ -4,6 +4,7 @@
  */
 import { le32 } from "../../lib/bytes.ts";
 import { Verdict } from "../block_image.ts";
+import { bitAt } from "./bits.ts";
 import { Kind } from "./check_state.ts";
 import type { CheckState } from "./check_state.ts";
 import { bitmapChecksum, inodeSeed, orphanBlockChecksum } from "./csum.ts";
@@ -96,7 +97,7 @@ function checkBlockBitmap(state: CheckState, group: number, desc: number): numbe
     for (let bit = 0; bit < count; bit++) {
       const isUsed = isTaken(bit);
       if (!isUsed) free++;
-      if (isUsed && !used.has(bit)) wrong++;
+      if (isUsed && bitAt(used, 0, bit) === 0) wrong++;
     }
     if (wrong > 0) state.report("bitmap", `group ${group} is uninitialised, and ${wrong} of its clusters are in use`);
   } else {

@@ -9,12 +9,13 @@
  */
 import type { EditBlocks } from "../blocks.ts";
 import { GroupEdit } from "./group_edit.ts";
+import { Space } from "./space.ts";
 import type { Super } from "./super.ts";
 
 export interface Edit {
   readonly blocks: EditBlocks;
   readonly sb: Super;
-  /** Bitmaps and descriptors. */
+  /** Bitmaps and descriptors; with the tables of space.ts, or nothing is allocated. */
   readonly groups: GroupEdit;
   /** Now: seconds since 1970 and nanoseconds. */
   readonly sec: number;
@@ -36,7 +37,7 @@ export function imageEdit(blocks: EditBlocks, sb: Super, options: ImageEditOptio
   return {
     blocks,
     sb,
-    groups: new GroupEdit(blocks, sb),
+    groups: new GroupEdit(blocks, sb, new Space(blocks, sb, { journal: false })),
     sec: options.sec ?? 0,
     nsec: options.nsec ?? 0,
     below: options.below ?? (() => 0),

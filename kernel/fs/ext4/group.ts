@@ -6,7 +6,7 @@
  * - groupOfInode, inodeBlock      where an inode lies; inodeAt(blocks, sb, ino) its address, -1 for a number or a table
  *                                 that cannot be
  */
-import { le16, le32, setLe16 } from "../../lib/bytes.ts";
+import { le16, le32, setLe16, setLe32 } from "../../lib/bytes.ts";
 import type { Blocks } from "../blocks.ts";
 import { GD } from "./layout.ts";
 import { descBlock } from "./super.ts";
@@ -24,6 +24,10 @@ const wide = (sb: Super, view: DataView, lo: number, hi: number): number =>
   le32(view, lo) + (sb.has64bit ? le32(view, hi) * 2 ** 32 : 0);
 const count = (sb: Super, view: DataView, lo: number, hi: number): number =>
   le16(view, lo) + (sb.has64bit ? le16(view, hi) * 0x10000 : 0);
+const setWide = (sb: Super, view: DataView, lo: number, hi: number, value: number): void => {
+  setLe32(view, lo, value % 2 ** 32);
+  if (sb.has64bit) setLe32(view, hi, Math.floor(value / 2 ** 32));
+};
 const setCount = (sb: Super, view: DataView, lo: number, hi: number, value: number): void => {
   setLe16(view, lo, value & 0xffff);
   if (sb.has64bit) setLe16(view, hi, value >>> 16);
@@ -35,6 +39,13 @@ export const gdInodeBitmap = (sb: Super, view: DataView, at: number): number =>
   wide(sb, view, at + GD.bg_inode_bitmap_lo, at + GD.bg_inode_bitmap_hi);
 export const gdInodeTable = (sb: Super, view: DataView, at: number): number =>
   wide(sb, view, at + GD.bg_inode_table_lo, at + GD.bg_inode_table_hi);
+
+export const setGdBlockBitmap = (sb: Super, view: DataView, at: number, value: number): void =>
+  setWide(sb, view, at + GD.bg_block_bitmap_lo, at + GD.bg_block_bitmap_hi, value);
+export const setGdInodeBitmap = (sb: Super, view: DataView, at: number, value: number): void =>
+  setWide(sb, view, at + GD.bg_inode_bitmap_lo, at + GD.bg_inode_bitmap_hi, value);
+export const setGdInodeTable = (sb: Super, view: DataView, at: number, value: number): void =>
+  setWide(sb, view, at + GD.bg_inode_table_lo, at + GD.bg_inode_table_hi, value);
 
 export const gdFlags = (view: DataView, at: number): number => le16(view, at + GD.bg_flags);
 export const setGdFlags = (view: DataView, at: number, flags: number): void => setLe16(view, at + GD.bg_flags, flags);

@@ -1,14 +1,24 @@
 /**
- * Freeing and taking of blocks and inodes by recovery, straight in the bitmaps of an image: no journal runs yet, or it
- * was just replayed. Counts in the group descriptors follow at once, checksums with finish().
+ * Bitmaps and group descriptors, changed: runs of clusters and single inodes are taken and given back. Counts in the
+ * descriptors follow at once, checksums with finish().
  *
- * - freeClusterOf(block), takeClusterOf(block)    one cluster by any of its blocks; false: it was so already, or is not there
- * - freeInode(ino, directory), takeInode(ino, directory)
+ * - takeRange, freeRange(block, count)    every cluster that one of the blocks lies in; how many were not so already
+ * - takeInode, freeInode(ino, directory)  false: it was so already, or is not there
+ * - isClusterFree(block), isInodeFree(ino)
  * - finish()                        checksums of touched bitmaps and descriptors; call before anyone looks
  * - sumCounts(image, sb)            the superblock's free counts, from the descriptors: how Linux keeps them, too
+ *
+ * On a mounted file system it also keeps the tables of space.ts, within a call that may still be aborted:
+ *
+ * - begin(tid)      before each call, with the running transaction (0 without a journal)
+ * - claim(n)        of what was reserved, n clusters were allocated
+ * - merge()         the call stands: after finish()
+ * - abort()         the call did not happen: the tables are as before it. The blocks are undone by whoever keeps them
  */
+import { assert } from "../../lib/assert.ts";
 import { setLe32 } from "../../lib/bytes.ts";
 import type { EditBlocks } from "../blocks.ts";
+import { bitAt, setBits } from "./bits.ts";
 import { bitmapChecksum, setGroupChecksum } from "./csum.ts";
 import {
   descAt,
@@ -30,19 +40,69 @@ import {
   setGdUsedDirs,
 } from "./group.ts";
 import { BG_BLOCK_UNINIT, BG_INODE_UNINIT, SB } from "./layout.ts";
-import { groupOf } from "./super.ts";
+import { RUN_UNKNOWN } from "./space.ts";
+import type { Space } from "./space.ts";
+import { firstBlockOf, groupOf } from "./super.ts";
 import type { Super } from "./super.ts";
-import { uninitBlockBitmap } from "./uninit.ts";
+import { fillUninitBitmap, uninitBlockBitmap } from "./uninit.ts";
+
+const BLOCK_BITMAP = 1;
+const INODE_BITMAP = 2;
 
 export class GroupEdit {
   readonly #image: EditBlocks;
   readonly #sb: Super;
-  /** Groups whose block (1) and inode (2) bitmaps were touched. */
+  readonly space: Space | undefined;
+  /** Groups whose block (1) and inode (2) bitmaps were touched since finish(). */
   readonly #touched = new Map<number, number>();
+  /** Of this call, to be undone: groups whose clusters changed, runs that became pending (group, bit, count), sums. */
+  readonly #changed = new Set<number>();
+  #held: number[] = [];
+  #clusters = 0;
+  #inodes = 0;
+  #directories = 0;
+  #claimed = 0;
+  #tid = 0;
 
-  constructor(image: EditBlocks, sb: Super) {
+  constructor(image: EditBlocks, sb: Super, space?: Space) {
     this.#image = image;
     this.#sb = sb;
+    this.space = space;
+  }
+
+  begin(tid: number): void {
+    assert(this.#touched.size === 0, "GroupEdit.begin: the call before did not end");
+    this.#tid = tid;
+  }
+
+  merge(): void {
+    assert(this.#touched.size === 0, "GroupEdit.merge: finish() comes first");
+    this.#forget();
+  }
+
+  abort(): void {
+    const { space } = this;
+    if (space !== undefined) {
+      space.add(-this.#clusters, -this.#inodes, -this.#directories);
+      space.addReserved(this.#claimed);
+      for (let n = 0; n < this.#held.length; n += 3)
+        space.hold(this.#tid, this.#held[n]!, this.#held[n + 1]!, this.#held[n + 2]!, false);
+      // Whoever looked for room in this call saw what is now undone.
+      for (const group of this.#changed) space.runMax[group] = RUN_UNKNOWN;
+    }
+    this.#touched.clear();
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#changed.clear();
+    if (this.#held.length > 0) this.#held = [];
+    this.#clusters = this.#inodes = this.#directories = this.#claimed = 0;
+  }
+
+  claim(clusters: number): void {
+    this.space?.addReserved(-clusters);
+    this.#claimed += clusters;
   }
 
   /** Address of a group's descriptor, to be written. */
@@ -51,60 +111,100 @@ export class GroupEdit {
     return this.#image.writable(descBlockOf(this.#sb, group)) + (group % descPerBlock) * descSize;
   }
 
+  #touch(group: number, which: number): void {
+    this.#touched.set(group, (this.#touched.get(group) ?? 0) | which);
+  }
+
+  /** Groups are only uninitialised where descriptors have checksums. */
+  #isUninit(desc: number, flag: number): boolean {
+    return (gdFlags(this.#image.view, desc) & flag) !== 0 && (this.#sb.gdtCsum || this.#sb.metadataCsum);
+  }
+
   isClusterFree(block: number): boolean {
     const sb = this.#sb;
     if (block < sb.firstDataBlock || block >= sb.blocksCount) return false;
     const group = groupOf(sb, block);
     const desc = descAt(this.#image, sb, group);
-    if ((gdFlags(this.#image.view, desc) & BG_BLOCK_UNINIT) !== 0 && (sb.gdtCsum || sb.metadataCsum))
-      return !uninitBlockBitmap(this.#image, sb, group, desc).has(this.#bitOf(block, group));
-    const at = this.#image.at(gdBlockBitmap(sb, this.#image.view, desc));
     const bit = this.#bitOf(block, group);
-    return at >= 0 && (this.#image.bytes[at + (bit >> 3)]! & (1 << (bit & 7))) === 0;
+    if (this.#isUninit(desc, BG_BLOCK_UNINIT))
+      return bitAt(uninitBlockBitmap(this.#image, sb, group, desc), 0, bit) === 0;
+    const at = this.#image.at(gdBlockBitmap(sb, this.#image.view, desc));
+    return at >= 0 && bitAt(this.#image.bytes, at, bit) === 0;
   }
 
   #bitOf(block: number, group: number): number {
-    const sb = this.#sb;
-    return Math.floor((block - sb.firstDataBlock - group * sb.blocksPerGroup) / 2 ** sb.clusterBits);
+    return Math.floor((block - firstBlockOf(this.#sb, group)) / 2 ** this.#sb.clusterBits);
   }
 
   freeClusterOf(block: number): boolean {
-    return this.#setCluster(block, false);
+    return this.freeRange(block, 1) === 1;
   }
 
   takeClusterOf(block: number): boolean {
-    return this.#setCluster(block, true);
+    return this.takeRange(block, 1) === 1;
   }
 
-  #setCluster(block: number, used: boolean): boolean {
+  freeRange(block: number, count: number): number {
+    return this.#setRange(block, count, false);
+  }
+
+  takeRange(block: number, count: number): number {
+    return this.#setRange(block, count, true);
+  }
+
+  /** Blocks that are not in the file system are left out: recovery meets such numbers. */
+  #setRange(block: number, count: number, used: boolean): number {
+    const sb = this.#sb;
+    const end = Math.min(block + count, sb.blocksCount);
+    let changed = 0;
+    for (let from = Math.max(block, sb.firstDataBlock); from < end;) {
+      const group = groupOf(sb, from);
+      const last = Math.min(end, firstBlockOf(sb, group + 1)) - 1;
+      const bit = this.#bitOf(from, group);
+      changed += this.#setClusters(group, bit, this.#bitOf(last, group) - bit + 1, used);
+      from = last + 1;
+    }
+    return changed;
+  }
+
+  #setClusters(group: number, bit: number, count: number, used: boolean): number {
     const [image, sb] = [this.#image, this.#sb];
-    if (block < sb.firstDataBlock || block >= sb.blocksCount) return false;
-    const group = groupOf(sb, block);
+    const { view } = image;
     const desc = descAt(image, sb, group);
-    const bitmap = gdBlockBitmap(sb, image.view, desc);
-    if (image.at(bitmap) < 0) return false;
-    if ((gdFlags(image.view, desc) & BG_BLOCK_UNINIT) !== 0) {
-      if (!used) return false;
+    const bitmap = gdBlockBitmap(sb, view, desc);
+    if (image.at(bitmap) < 0) return 0;
+    if (this.#isUninit(desc, BG_BLOCK_UNINIT)) {
+      if (!used) return 0;
       this.#initBlockBitmap(group, bitmap);
     }
-    const bit = this.#bitOf(block, group);
-    if (((image.bytes[image.at(bitmap) + (bit >> 3)]! >> (bit & 7)) & 1) === (used ? 1 : 0)) return false;
-    const at = image.writable(bitmap);
-    image.bytes[at + (bit >> 3)]! ^= 1 << (bit & 7);
     const to = this.#desc(group);
-    setGdFreeBlocks(sb, image.view, to, gdFreeBlocks(sb, image.view, to) + (used ? -1 : 1));
-    this.#touched.set(group, (this.#touched.get(group) ?? 0) | 1);
-    return true;
+    const changed = setBits(view, image.writable(bitmap), bit, count, used);
+    if (changed === 0) return 0;
+    const delta = used ? -changed : changed;
+    setGdFreeBlocks(sb, view, to, gdFreeBlocks(sb, view, to) + delta);
+    this.#touch(group, BLOCK_BITMAP);
+    const { space } = this;
+    if (space === undefined) return changed;
+    this.#changed.add(group);
+    space.add(delta, 0, 0);
+    this.#clusters += delta;
+    if (used) return changed;
+    space.runMax[group] = RUN_UNKNOWN;
+    if (this.#tid > 0) {
+      assert(changed === count, "GroupEdit.freeRange: a cluster is free already");
+      space.hold(this.#tid, group, bit, count, true);
+      this.#held.push(group, bit, count);
+    }
+    return changed;
   }
 
   #initBlockBitmap(group: number, bitmap: number): void {
     const [image, sb] = [this.#image, this.#sb];
-    const used = uninitBlockBitmap(image, sb, group, descAt(image, sb, group));
-    const at = image.writable(bitmap);
-    image.bytes.fill(0, at, at + sb.blockSize);
-    for (const bit of used) image.bytes[at + (bit >> 3)]! |= 1 << (bit & 7);
     const to = this.#desc(group);
+    const at = image.fresh(bitmap);
+    fillUninitBitmap(image, sb, group, descAt(image, sb, group), image.view, at);
     setGdFlags(image.view, to, gdFlags(image.view, to) & ~BG_BLOCK_UNINIT);
+    this.#touch(group, BLOCK_BITMAP);
   }
 
   isInodeFree(ino: number): boolean {
@@ -112,10 +212,9 @@ export class GroupEdit {
     if (ino < 1 || ino > sb.inodesCount) return false;
     const group = groupOfInode(sb, ino);
     const desc = descAt(image, sb, group);
-    if ((gdFlags(image.view, desc) & BG_INODE_UNINIT) !== 0) return true;
+    if (this.#isUninit(desc, BG_INODE_UNINIT)) return true;
     const at = image.at(gdInodeBitmap(sb, image.view, desc));
-    const bit = (ino - 1) % sb.inodesPerGroup;
-    return at >= 0 && (image.bytes[at + (bit >> 3)]! & (1 << (bit & 7))) === 0;
+    return at >= 0 && bitAt(image.bytes, at, (ino - 1) % sb.inodesPerGroup) === 0;
   }
 
   freeInode(ino: number, directory: boolean): boolean {
@@ -128,34 +227,44 @@ export class GroupEdit {
 
   #setInode(ino: number, directory: boolean, used: boolean): boolean {
     const [image, sb] = [this.#image, this.#sb];
+    const { view } = image;
     if (ino < 1 || ino > sb.inodesCount) return false;
     const group = groupOfInode(sb, ino);
     const desc = descAt(image, sb, group);
-    const bitmap = gdInodeBitmap(sb, image.view, desc);
+    const bitmap = gdInodeBitmap(sb, view, desc);
     if (image.at(bitmap) < 0) return false;
     const bit = (ino - 1) % sb.inodesPerGroup;
-    if ((gdFlags(image.view, desc) & BG_INODE_UNINIT) !== 0) {
+    if (this.#isUninit(desc, BG_INODE_UNINIT)) {
       if (!used) return false;
-      const at = image.writable(bitmap);
-      image.bytes.fill(0, at, at + (sb.inodesPerGroup >> 3));
-      image.bytes.fill(0xff, at + (sb.inodesPerGroup >> 3), at + sb.blockSize);
-      const to = this.#desc(group);
-      setGdFlags(image.view, to, gdFlags(image.view, to) & ~BG_INODE_UNINIT);
+      this.#initInodeBitmap(group, bitmap);
     }
-    if (((image.bytes[image.at(bitmap) + (bit >> 3)]! >> (bit & 7)) & 1) === (used ? 1 : 0)) return false;
-    const at = image.writable(bitmap);
-    image.bytes[at + (bit >> 3)]! ^= 1 << (bit & 7);
+    if (bitAt(image.bytes, image.at(bitmap), bit) === (used ? 1 : 0)) return false;
     const to = this.#desc(group);
-    const { view } = image;
-    setGdFreeInodes(sb, view, to, gdFreeInodes(sb, view, to) + (used ? -1 : 1));
-    if (directory) setGdUsedDirs(sb, view, to, Math.max(0, gdUsedDirs(sb, view, to) + (used ? 1 : -1)));
+    setBits(view, image.writable(bitmap), bit, 1, used);
+    const delta = used ? -1 : 1;
+    setGdFreeInodes(sb, view, to, gdFreeInodes(sb, view, to) + delta);
+    const dirs = gdUsedDirs(sb, view, to);
+    const dirDelta = !directory ? 0 : used ? 1 : dirs > 0 ? -1 : 0;
+    if (dirDelta !== 0) setGdUsedDirs(sb, view, to, dirs + dirDelta);
     if (used && (sb.gdtCsum || sb.metadataCsum)) {
       // What lies behind the last inode that was ever used is not looked at.
       const unused = gdItableUnused(sb, view, to);
       setGdItableUnused(sb, view, to, Math.min(unused, sb.inodesPerGroup - bit - 1));
     }
-    this.#touched.set(group, (this.#touched.get(group) ?? 0) | 2);
+    this.#touch(group, INODE_BITMAP);
+    this.space?.add(0, delta, dirDelta);
+    this.#inodes += delta;
+    this.#directories += dirDelta;
     return true;
+  }
+
+  #initInodeBitmap(group: number, bitmap: number): void {
+    const [image, sb] = [this.#image, this.#sb];
+    const to = this.#desc(group);
+    const at = image.fresh(bitmap);
+    setBits(image.view, at, sb.inodesPerGroup, sb.blockSize * 8 - sb.inodesPerGroup, true);
+    setGdFlags(image.view, to, gdFlags(image.view, to) & ~BG_INODE_UNINIT);
+    this.#touch(group, INODE_BITMAP);
   }
 
   finish(): void {
@@ -165,9 +274,9 @@ export class GroupEdit {
       if (sb.metadataCsum) {
         const blockBitmap = image.at(gdBlockBitmap(sb, image.view, to));
         const inodeBitmap = image.at(gdInodeBitmap(sb, image.view, to));
-        if ((which & 1) !== 0)
+        if ((which & BLOCK_BITMAP) !== 0)
           setGdBlockBitmapCsum(sb, image.view, to, bitmapChecksum(sb, image.bytes, blockBitmap, sb.clustersPerGroup));
-        if ((which & 2) !== 0)
+        if ((which & INODE_BITMAP) !== 0)
           setGdInodeBitmapCsum(sb, image.view, to, bitmapChecksum(sb, image.bytes, inodeBitmap, sb.inodesPerGroup));
       }
       setGroupChecksum(sb, image.bytes, image.view, to, group);

@@ -8,6 +8,7 @@
  */
 import { setLe16 } from "../../lib/bytes.ts";
 import type { BlockImage } from "../block_image.ts";
+import { bitAt } from "./bits.ts";
 import { DirPass } from "./check_dir.ts";
 import { checkGroups } from "./check_group.ts";
 import { checkInodes } from "./check_inode.ts";
@@ -134,7 +135,7 @@ function mendGroup({ image, sb, owner, kind }: CheckState, group: number): void 
   const initial = isInit ? undefined : uninitBlockBitmap(image, sb, group, descAt(image, sb, group));
   for (let bit = 0; bit < count; bit++) {
     if (owner[first + bit] === 0) free++;
-    else if (initial !== undefined && !initial.has(bit)) isInit = true;
+    else if (initial !== undefined && bitAt(initial, 0, bit) === 0) isInit = true;
   }
   if (isInit) {
     if (initial !== undefined) {

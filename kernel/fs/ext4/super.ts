@@ -102,6 +102,10 @@ export interface Super {
   readonly journalIno: number;
   readonly orphanFileIno: number;
   readonly backupGroups: readonly [number, number];
+  /** Groups whose bitmaps and inode tables lie together; 1 without flex_bg. */
+  readonly groupsPerFlex: number;
+  /** Bytes behind the first 128 that new inodes use; 0 where inodes are no larger. */
+  readonly wantExtraIsize: number;
   /** Names of the ro_compat features that forbid writing; empty when writing is allowed. */
   readonly readOnlyFor: readonly string[];
 }
@@ -250,9 +254,27 @@ export function readSuper(view: DataView, at: number, deviceBytes: number): Supe
     hashSeed,
     journalIno: (compat & COMPAT.has_journal) !== 0 ? le32(view, at + SB.s_journal_inum) : 0,
     orphanFileIno: (compat & COMPAT.orphan_file) !== 0 ? le32(view, at + SB.s_orphan_file_inum) : 0,
+    groupsPerFlex: groupsPerFlex(view, at, incompat),
+    wantExtraIsize: wantExtraIsize(view, at, inodeSize),
     backupGroups: [le32(view, at + SB.s_backup_bgs), le32(view, at + SB.s_backup_bgs + 4)],
     readOnlyFor: featureNames((roCompat & ~RO_COMPAT_KNOWN) >>> 0, RO_COMPAT),
   };
+}
+
+/** As Linux: a number that cannot be counts as none. */
+function groupsPerFlex(view: DataView, at: number, incompat: number): number {
+  const log = view.getUint8(at + SB.s_log_groups_per_flex);
+  return (incompat & INCOMPAT.flex_bg) !== 0 && log <= 31 ? 2 ** log : 1;
+}
+
+/** Bytes up to i_projid, which Linux uses where it finds no sensible number in the superblock. */
+const EXTRA_ISIZE = 32;
+
+function wantExtraIsize(view: DataView, at: number, inodeSize: number): number {
+  if (inodeSize === GOOD_OLD_INODE_SIZE) return 0;
+  const most = inodeSize - GOOD_OLD_INODE_SIZE;
+  const wanted = Math.max(le16(view, at + SB.s_want_extra_isize), le16(view, at + SB.s_min_extra_isize));
+  return wanted > 0 && wanted <= most && wanted % 4 === 0 ? wanted : Math.min(EXTRA_ISIZE, most);
 }
 
 const isPowerOf = (base: number, value: number): boolean => {
@@ -261,12 +283,20 @@ const isPowerOf = (base: number, value: number): boolean => {
   return power === value;
 };
 
-export function groupHasSuper(sb: Super, group: number): boolean {
+/** `backups` is given with sparse_super2. */
+export function hasSuperIn(sparse: boolean, backups: readonly number[] | undefined, group: number): boolean {
   if (group === 0) return true;
-  if ((sb.compat & COMPAT.sparse_super2) !== 0) return sb.backupGroups.includes(group);
-  if (group === 1 || (sb.roCompat & RO_COMPAT.sparse_super) === 0) return true;
+  if (backups !== undefined) return backups.includes(group);
+  if (group === 1 || !sparse) return true;
   return group % 2 === 1 && (isPowerOf(3, group) || isPowerOf(5, group) || isPowerOf(7, group));
 }
+
+export const groupHasSuper = (sb: Super, group: number): boolean =>
+  hasSuperIn(
+    (sb.roCompat & RO_COMPAT.sparse_super) !== 0,
+    (sb.compat & COMPAT.sparse_super2) !== 0 ? sb.backupGroups : undefined,
+    group,
+  );
 
 export const firstBlockOf = (sb: Super, group: number): number => sb.firstDataBlock + group * sb.blocksPerGroup;
 

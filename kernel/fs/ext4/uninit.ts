@@ -3,29 +3,44 @@
  * there: superblock, descriptors with their reserve, and the group's own bitmaps and inode table as far as they lie in
  * it. Bits beyond the last block are set.
  *
- * - uninitBlockBitmap(...)     the bits, as a set
+ * - uninitBlockBitmap(...)         the bitmap, of a block's size
+ * - fillUninitBitmap(..., view, at)    the same put to an address; the descriptor lies at `desc` in `blocks`
  */
 import type { Blocks } from "../blocks.ts";
+import { setBits } from "./bits.ts";
 import { gdBlockBitmap, gdInodeBitmap, gdInodeTable } from "./group.ts";
 import { blocksIn, firstBlockOf, overheadOf } from "./super.ts";
 import type { Super } from "./super.ts";
 
-export function uninitBlockBitmap(blocks: Blocks, sb: Super, group: number, desc: number): Set<number> {
-  const used = new Set<number>();
+export function fillUninitBitmap(
+  blocks: Blocks,
+  sb: Super,
+  group: number,
+  desc: number,
+  view: DataView,
+  to: number,
+): void {
   const first = firstBlockOf(sb, group);
   const count = blocksIn(sb, group);
+  const size = 2 ** sb.clusterBits;
   const add = (from: number, length: number): void => {
-    const start = Math.max(from, first) - first;
-    const end = Math.min(from + length, first + count) - first;
-    for (let n = start; n < end; n++) used.add(Math.floor(n / 2 ** sb.clusterBits));
+    const start = Math.floor((Math.max(from, first) - first) / size);
+    const end = Math.ceil((Math.min(from + length, first + count) - first) / size);
+    if (end > start) setBits(view, to, start, end - start, true);
   };
+  setBits(view, to, 0, sb.blockSize * 8, false);
   const overhead = overheadOf(sb, group);
   add(first, overhead.supers);
   add(overhead.from, overhead.gdt);
   add(gdBlockBitmap(sb, blocks.view, desc), 1);
   add(gdInodeBitmap(sb, blocks.view, desc), 1);
   add(gdInodeTable(sb, blocks.view, desc), sb.itableBlocks);
-  const clusters = Math.ceil(count / 2 ** sb.clusterBits);
-  for (let bit = clusters; bit < sb.blockSize * 8; bit++) used.add(bit);
-  return used;
+  const clusters = Math.ceil(count / size);
+  setBits(view, to, clusters, sb.blockSize * 8 - clusters, true);
+}
+
+export function uninitBlockBitmap(blocks: Blocks, sb: Super, group: number, desc: number): Uint8Array {
+  const bitmap = new Uint8Array(sb.blockSize);
+  fillUninitBitmap(blocks, sb, group, desc, new DataView(bitmap.buffer), 0);
+  return bitmap;
 }
