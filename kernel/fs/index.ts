@@ -43,4 +43,6 @@ export { blockArea, ibodyArea, walkXattrs, xattrName } from "./ext4/xattr.ts";
 export { headerType, journalAt, tagBlock, tagFlags } from "./jbd2/journal.ts";
 export type { Journal } from "./jbd2/journal.ts";
 export * as jbd2Layout from "./jbd2/layout.ts";
+export { Tmpfs } from "./tmpfs/tmpfs.ts";
+export type { TmpfsOptions } from "./tmpfs/state.ts";
 export type { FileSystem } from "./vfs/file_system.ts";

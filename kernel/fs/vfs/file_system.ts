@@ -110,7 +110,7 @@ export interface FileSystem {
   getattr(ino: number, out: Stat): 0 | Errno;
   setattr(ino: number, attr: SetAttr): 0 | Errno;
   lookup(dir: number, name: Uint8Array): number | Errno;
-  /** The directory that a directory is in (its ".."); of the root, itself. Also of one that was removed and is held. */
+  /** The directory that a directory is in (its ".."); of the root, itself. Not asked for one that was removed. */
   parent(dir: number): number | Errno;
   /** Entries from `cookie` on (0: the first), "." and ".." among them. The cookie to go on with; EOF_COOKIE after the last. */
   readdir(dir: number, cookie: number, emit: EmitEntry): number | Errno;
