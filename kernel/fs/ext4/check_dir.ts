@@ -7,54 +7,17 @@ import { Verdict } from "../block_image.ts";
 import { Kind } from "./check_state.ts";
 import type { CheckState } from "./check_state.ts";
 import { dirLeafChecksum, dxChecksum, dxTailOffset, inodeSeed } from "./csum.ts";
-import { direntBytes, entryFault, hasDirTail, inlineParent, recLen } from "./dir.ts";
+import { FILE_TYPES, direntBytes, entryFault, hasDirTail, inlineParent, recLen } from "./dir.ts";
 import type { Mapped } from "./extent.ts";
 import { mapBlock } from "./file.ts";
 import { inodeAt } from "./group.ts";
 import { nameHash } from "./hash.ts";
 import { dxBlock, dxCount, dxCountOffset, dxHash, dxHashVersion, dxLevels, dxNodeFault, dxRootFault } from "./htree.ts";
 import { inodeFlags, inodeGeneration, inodeSizeBytes, inodeType } from "./inode.ts";
-import {
-  I_BLOCK_BYTES,
-  INCOMPAT,
-  INODE,
-  INODE_FLAG,
-  INO_ROOT,
-  S_IFBLK,
-  S_IFCHR,
-  S_IFDIR,
-  S_IFIFO,
-  S_IFLNK,
-  S_IFREG,
-  S_IFSOCK,
-} from "./layout.ts";
-import {
-  DIRENT,
-  DIRENT_TAIL,
-  DX_NODE_FAKE_BYTES,
-  DX_TAIL,
-  FT_BLK,
-  FT_CHR,
-  FT_DIR,
-  FT_FIFO,
-  FT_LNK,
-  FT_REG,
-  FT_SOCK,
-  FT_UNKNOWN,
-  INLINE_DOTDOT_BYTES,
-} from "./layout_dir.ts";
+import { I_BLOCK_BYTES, INCOMPAT, INODE, INODE_FLAG, INO_ROOT } from "./layout.ts";
+import { DIRENT, DIRENT_TAIL, DX_NODE_FAKE_BYTES, DX_TAIL, FT_UNKNOWN, INLINE_DOTDOT_BYTES } from "./layout_dir.ts";
 import { inlineTail } from "./xattr.ts";
 
-/** i_mode's type -> file_type */
-const FILE_TYPES: Readonly<Record<number, number>> = {
-  [S_IFREG]: FT_REG,
-  [S_IFDIR]: FT_DIR,
-  [S_IFCHR]: FT_CHR,
-  [S_IFBLK]: FT_BLK,
-  [S_IFIFO]: FT_FIFO,
-  [S_IFSOCK]: FT_SOCK,
-  [S_IFLNK]: FT_LNK,
-};
 const DOT = 0x2e;
 const SLASH = 0x2f;
 /** First size of the table of names; doubled when a directory fills half of it. */

@@ -15,8 +15,32 @@ import type { Mapped } from "./extent.ts";
 import { mapBlock } from "./file.ts";
 import { htreeLookup } from "./htree.ts";
 import { inodeFlags, inodeSizeBytes } from "./inode.ts";
-import { I_BLOCK_BYTES, INODE, INODE_FLAG } from "./layout.ts";
-import { DIRENT, DIRENT_TAIL, DIRENT_TAIL_FT, INLINE_DOTDOT_BYTES, NAME_MAX } from "./layout_dir.ts";
+import {
+  I_BLOCK_BYTES,
+  INODE,
+  INODE_FLAG,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFREG,
+  S_IFSOCK,
+} from "./layout.ts";
+import {
+  DIRENT,
+  DIRENT_TAIL,
+  DIRENT_TAIL_FT,
+  FT_BLK,
+  FT_CHR,
+  FT_DIR,
+  FT_FIFO,
+  FT_LNK,
+  FT_REG,
+  FT_SOCK,
+  INLINE_DOTDOT_BYTES,
+  NAME_MAX,
+} from "./layout_dir.ts";
 import type { Super } from "./super.ts";
 import { inlineTail } from "./xattr.ts";
 
@@ -24,6 +48,17 @@ export interface EntryVisitor {
   /** A used entry; its name is at `at + DIRENT.bytes`. False ends the walk. */
   entry(at: number, ino: number, nameLength: number, fileType: number): boolean;
 }
+
+/** i_mode's type -> file_type */
+export const FILE_TYPES: Readonly<Record<number, number>> = {
+  [S_IFREG]: FT_REG,
+  [S_IFDIR]: FT_DIR,
+  [S_IFCHR]: FT_CHR,
+  [S_IFBLK]: FT_BLK,
+  [S_IFIFO]: FT_FIFO,
+  [S_IFSOCK]: FT_SOCK,
+  [S_IFLNK]: FT_LNK,
+};
 
 /** Bytes that an entry with such a name needs. */
 export const direntBytes = (nameLength: number): number => (DIRENT.bytes + nameLength + 3) & ~3;

@@ -1,197 +1,228 @@
 /**
- * Names put in and taken out straight on an image, as the replay of fast commits needs it. Linear: a hash tree that gets
- * a name becomes a linear directory, its inner blocks free space; so did e2fsck.
+ * Entries of a directory put in, taken out, and changed, in whichever of its three forms it is: inline in the inode,
+ * linear blocks, or blocks below a hash tree. Inodes that the entries name are the caller's.
  *
- * - removeName(image, sb, ino, dir, name, target)    true when the name was there and, if `target` is not 0, named it
- * - addName(image, sb, ino, dir, name, target, type)  0, ENOSPC when no block of the directory has room
- * - makeLinear(image, sb, ino, dir)                  gives up the hash tree
- * - initDirBlock(image, sb, seed, block, ino, parent) the first block of a directory, the last of others: empty
+ * - findEntry(..., name, spot)             where a name's entry is; ENOENT
+ * - addEntry(edit, dir, name, ino, type)   the caller knows that the name is not there. ENOSPC
+ * - removeEntry(edit, dir, name)           ENOENT
+ * - replaceEntry(edit, dir, name, ino, type)    the name gets another inode; ENOENT
+ * - setParent(edit, dir, parent)           ".."
+ * - isEmptyDir(...)                        nothing but "." and ".."
+ * - initDir(edit, dir, parent)             a new directory: its first block
  *
- * `dir` is the address of the directory's inode, which may be written.
+ * Linux's rules: the first entry with enough room is taken, a directory of one block that overflows gets an index (feature
+ * dir_index), blocks are never given back. Times of the directory are the caller's, its checksums are done here.
  */
-import { ENOSPC } from "../../abi/errno.ts";
+import { EFSCORRUPTED, ENOENT } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
-import { le32, setLe16, setLe32 } from "../../lib/bytes.ts";
-import type { EditBlocks } from "../blocks.ts";
-import { inodeSeed, setDirLeafChecksum } from "./csum.ts";
-import { direntBytes, entryFault, hasDirTail, recLen } from "./dir.ts";
+import { setLe32 } from "../../lib/bytes.ts";
+import type { Blocks } from "../blocks.ts";
+import { direntBytes, entryFault, recLen, walkDir } from "./dir.ts";
+import {
+  DAMAGED,
+  NO_ROOM,
+  findIn,
+  findRoom,
+  initDirBlock,
+  isDots,
+  leafEnd,
+  putEntry,
+  sealLeaf,
+  takeEntry,
+  typeKept,
+} from "./dir_block.ts";
+import type { Found } from "./dir_block.ts";
+import { appendBlock, dirSeed } from "./dir_grow.ts";
+import type { Appended } from "./dir_grow.ts";
+import type { Edit } from "./edit.ts";
 import type { Mapped } from "./extent.ts";
 import { mapBlock } from "./file.ts";
-import { dxLevels, dxNodeFault, dxRootFault } from "./htree.ts";
-import { inodeFlags, inodeGeneration, inodeSizeBytes } from "./inode.ts";
-import { I_BLOCK_BYTES, INODE, INODE_FLAG } from "./layout.ts";
-import { DIRENT, DIRENT_TAIL, DIRENT_TAIL_FT, FT_DIR, INLINE_DOTDOT_BYTES } from "./layout_dir.ts";
+import { htreeLookup } from "./htree.ts";
+import { BAD_INDEX, htreeAdd, makeIndex, sealNode } from "./htree_edit.ts";
+import { addInline, convertInlineDir, inlineRegions, setInlineParent } from "./inline_dir.ts";
+import { inodeFlags, inodeSizeBytes } from "./inode.ts";
+import { editInode, sealInode } from "./inode_edit.ts";
+import { COMPAT, INODE, INODE_FLAG } from "./layout.ts";
+import { DIRENT } from "./layout_dir.ts";
 import type { Super } from "./super.ts";
-import { inlineTail } from "./xattr.ts";
 
-const DOT = 0x2e;
-
-/** Where entries lie: a block of the directory, or a part of its inode (block 0). */
-interface Place {
-  readonly block: number;
-  readonly at: number;
-  readonly end: number;
+/** Where an entry is: in a block of the device, or in the inode (block 0). Offsets from its start; `before` may be -1. */
+export interface Spot {
+  block: number;
+  at: number;
+  before: number;
 }
 
-function placesOf(image: EditBlocks, sb: Super, dir: number): Place[] {
-  const { view } = image;
-  if ((inodeFlags(view, dir) & INODE_FLAG.inline_data) !== 0) {
-    const start = dir + INODE.i_block;
-    const tail = inlineTail(view, sb, dir);
-    const places: Place[] = [{ block: 0, at: start + INLINE_DOTDOT_BYTES, end: start + I_BLOCK_BYTES }];
-    if (tail !== undefined && tail.length > 0) places.push({ block: 0, at: tail.at, end: tail.at + tail.length });
-    return places;
-  }
-  const places: Place[] = [];
-  const mapped: Mapped = { pblk: 0, length: 0, unwritten: false };
-  const count = Math.min(Math.ceil(inodeSizeBytes(sb, view, dir) / sb.blockSize), sb.blocksCount);
+const found: Found = { at: 0, before: 0 };
+const mapped: Mapped = { pblk: 0, length: 0, unwritten: false };
+const appended: Appended = { lblk: 0, pblk: 0 };
+const spotted: Spot = { block: 0, at: 0, before: 0 };
+
+const hasFlag = (view: DataView, inode: number, flag: number): boolean => (inodeFlags(view, inode) & flag) !== 0;
+
+function setSpot(spot: Spot, block: number, base: number): 0 {
+  spot.block = block;
+  spot.at = found.at - base;
+  spot.before = found.before < 0 ? -1 : found.before - base;
+  return 0;
+}
+
+/** Blocks of a linear directory, in order, until `visit` returns false. EFSCORRUPTED for a map that cannot be. */
+function eachBlock(blocks: Blocks, sb: Super, inode: number, visit: (block: number, at: number) => boolean): 0 | Errno {
+  const count = Math.ceil(inodeSizeBytes(sb, blocks.view, inode) / sb.blockSize);
   for (let lblk = 0; lblk < count;) {
-    if (mapBlock(image, sb, dir, lblk, mapped) !== 0) break;
-    for (let n = 0; mapped.pblk > 0 && n < mapped.length && lblk + n < count; n++) {
-      const at = image.at(mapped.pblk + n);
-      if (at < 0) break;
-      places.push({ block: mapped.pblk + n, at, end: at + sb.blockSize });
-    }
-    lblk += mapped.length;
+    const fault = mapBlock(blocks, sb, inode, lblk, mapped);
+    if (fault !== 0) return fault;
+    const { pblk, length } = mapped;
+    if (pblk === 0) return EFSCORRUPTED;
+    for (let n = 0; n < length && lblk < count; n++, lblk++) if (!visit(pblk + n, blocks.at(pblk + n))) return 0;
   }
-  return places;
+  return 0;
 }
 
-/** Address that may be written for one in a place. */
-function writableIn(image: EditBlocks, place: Place, at: number): number {
-  return place.block === 0 ? at : image.writable(place.block) + at - place.at;
-}
-
-function finishBlock(image: EditBlocks, sb: Super, seed: number, place: Place): void {
-  if (place.block === 0) return;
-  const at = image.writable(place.block);
-  if (hasDirTail(sb, image.view, at)) setDirLeafChecksum(sb, seed, image.bytes, image.view, at);
-}
-
-const seedOf = (image: EditBlocks, sb: Super, ino: number, dir: number): number =>
-  inodeSeed(sb, ino, inodeGeneration(image.view, dir));
-
-function isNamed(bytes: Uint8Array, at: number, name: Uint8Array): boolean {
-  if (bytes[at + DIRENT.name_len] !== name.length) return false;
-  for (let n = 0; n < name.length; n++) if (bytes[at + DIRENT.bytes + n] !== name[n]) return false;
-  return true;
-}
-
-export function removeName(
-  image: EditBlocks,
-  sb: Super,
-  ino: number,
-  dir: number,
-  name: Uint8Array,
-  target: number,
-): boolean {
-  const { view, bytes } = image;
-  for (const place of placesOf(image, sb, dir)) {
-    let before = -1;
-    for (let at = place.at; at < place.end;) {
-      if (entryFault(sb, view, at, place.end) !== undefined) break;
-      const length = recLen(sb, view, at);
-      const found = le32(view, at + DIRENT.inode);
-      if (found !== 0 && isNamed(bytes, at, name) && (target === 0 || found === target)) {
-        if (before < 0) setLe32(view, writableIn(image, place, at) + DIRENT.inode, 0);
-        else setLe16(view, writableIn(image, place, before) + DIRENT.rec_len, at + length - before);
-        finishBlock(image, sb, seedOf(image, sb, ino, dir), place);
-        return true;
-      }
-      before = at;
-      at += length;
-    }
+/** `inode` is the directory's address. */
+export function findEntry(blocks: Blocks, sb: Super, inode: number, name: Uint8Array, spot: Spot): 0 | Errno {
+  const { view } = blocks;
+  if (hasFlag(view, inode, INODE_FLAG.inline_data)) {
+    for (const { from, end } of inlineRegions(view, sb, inode))
+      if (findIn(blocks, sb, from, end, name, found)) return setSpot(spot, 0, inode);
+    return ENOENT;
   }
-  return false;
+  let isThere = false;
+  const look = (block: number, at: number): boolean => {
+    if (!findIn(blocks, sb, at, at + leafEnd(sb), name, found)) return false;
+    setSpot(spot, block, at);
+    isThere = true;
+    return true;
+  };
+  if (hasFlag(view, inode, INODE_FLAG.index) && htreeLookup(blocks, sb, inode, name, (at, block) => look(block, at)))
+    return isThere ? 0 : ENOENT;
+  const fault = eachBlock(blocks, sb, inode, (block, at) => !look(block, at));
+  if (isThere) return 0;
+  return fault === 0 ? ENOENT : fault;
 }
 
-export function addName(
-  image: EditBlocks,
-  sb: Super,
-  ino: number,
-  dir: number,
-  name: Uint8Array,
-  target: number,
-  type: number,
-): 0 | Errno {
-  const { view } = image;
-  if ((inodeFlags(view, dir) & INODE_FLAG.index) !== 0) makeLinear(image, sb, ino, dir);
+/** Address for writing of what a spot's offsets count from. */
+const baseOf = (edit: Edit, dir: number, spot: Spot): number =>
+  spot.block === 0 ? editInode(edit, dir) : edit.blocks.writable(spot.block);
+
+function sealSpot(edit: Edit, dir: number, spot: Spot, base: number): void {
+  if (spot.block === 0) sealInode(edit, dir);
+  else sealLeaf(edit.blocks, edit.sb, dirSeed(edit, dir, editInode(edit, dir)), base);
+}
+
+export function removeEntry(edit: Edit, dir: number, name: Uint8Array): 0 | Errno {
+  const { blocks, sb } = edit;
+  const result = findEntry(blocks, sb, editInode(edit, dir), name, spotted);
+  if (result !== 0) return result;
+  const base = baseOf(edit, dir, spotted);
+  found.at = base + spotted.at;
+  found.before = spotted.before < 0 ? -1 : base + spotted.before;
+  takeEntry(blocks, sb, found);
+  sealSpot(edit, dir, spotted, base);
+  return 0;
+}
+
+export function replaceEntry(edit: Edit, dir: number, name: Uint8Array, ino: number, type: number): 0 | Errno {
+  const { blocks, sb } = edit;
+  const result = findEntry(blocks, sb, editInode(edit, dir), name, spotted);
+  if (result !== 0) return result;
+  const base = baseOf(edit, dir, spotted);
+  setLe32(blocks.view, base + spotted.at + DIRENT.inode, ino);
+  blocks.bytes[base + spotted.at + DIRENT.file_type] = typeKept(sb, type);
+  sealSpot(edit, dir, spotted, base);
+  return 0;
+}
+
+export function setParent(edit: Edit, dir: number, parent: number): 0 | Errno {
+  const { blocks, sb } = edit;
+  const inode = editInode(edit, dir);
+  if (hasFlag(blocks.view, inode, INODE_FLAG.inline_data)) {
+    setInlineParent(edit, dir, parent);
+    return 0;
+  }
+  if (mapBlock(blocks, sb, inode, 0, mapped) !== 0 || mapped.pblk === 0) return EFSCORRUPTED;
+  const at = blocks.writable(mapped.pblk);
+  const dotdot = at + recLen(sb, blocks.view, at);
+  if (entryFault(sb, blocks.view, dotdot, at + sb.blockSize) !== undefined) return EFSCORRUPTED;
+  setLe32(blocks.view, dotdot + DIRENT.inode, parent);
+  // The root of a hash tree has another checksum.
+  if (hasFlag(blocks.view, inode, INODE_FLAG.index)) sealNode(edit, dir, at, true);
+  else sealLeaf(blocks, sb, dirSeed(edit, dir, inode), at);
+  return 0;
+}
+
+export function addEntry(edit: Edit, dir: number, name: Uint8Array, ino: number, type: number): 0 | Errno {
+  const { blocks, sb } = edit;
+  const { view } = blocks;
+  const kept = typeKept(sb, type);
+  const inode = editInode(edit, dir);
+  if (hasFlag(view, inode, INODE_FLAG.inline_data)) {
+    if (addInline(edit, dir, name, ino, kept)) return 0;
+    const result = convertInlineDir(edit, dir);
+    if (result !== 0) return result;
+  }
+  if (hasFlag(view, inode, INODE_FLAG.index)) {
+    const result = htreeAdd(edit, dir, name, ino, kept);
+    if (result !== BAD_INDEX) return result;
+    if (sb.metadataCsum) return EFSCORRUPTED;
+    setLe32(view, inode + INODE.i_flags, inodeFlags(view, inode) & ~INODE_FLAG.index);
+    sealInode(edit, dir);
+  }
+  return addLinear(edit, dir, name, ino, kept);
+}
+
+function addLinear(edit: Edit, dir: number, name: Uint8Array, ino: number, type: number): 0 | Errno {
+  const { blocks, sb } = edit;
+  const { view } = blocks;
+  const inode = editInode(edit, dir);
   const wanted = direntBytes(name.length);
-  for (const place of placesOf(image, sb, dir)) {
-    for (let at = place.at; at < place.end;) {
-      if (entryFault(sb, view, at, place.end) !== undefined) break;
-      const length = recLen(sb, view, at);
-      const inUse = le32(view, at + DIRENT.inode) !== 0;
-      const isTail =
-        !inUse && place.block !== 0 && at === place.end - DIRENT_TAIL.bytes && hasDirTail(sb, view, place.at);
-      const kept = inUse ? direntBytes(image.bytes[at + DIRENT.name_len]!) : 0;
-      if (!isTail && length - kept >= wanted) {
-        const to = writableIn(image, place, at);
-        if (inUse) setLe16(view, to + DIRENT.rec_len, kept);
-        writeEntry(image, to + kept, length - kept, name, target, type);
-        finishBlock(image, sb, seedOf(image, sb, ino, dir), place);
-        return 0;
-      }
-      at += length;
+  const seed = dirSeed(edit, dir, inode);
+  let room = NO_ROOM;
+  const fault = eachBlock(blocks, sb, inode, (block, from) => {
+    room = findRoom(sb, view, from, from + leafEnd(sb), wanted);
+    if (room === NO_ROOM) return true;
+    if (room !== DAMAGED) {
+      const at = blocks.writable(block);
+      putEntry(blocks, sb, at + room - from, name, ino, type);
+      sealLeaf(blocks, sb, seed, at);
     }
+    return false;
+  });
+  if (fault !== 0) return fault;
+  if (room !== NO_ROOM) return room === DAMAGED ? EFSCORRUPTED : 0;
+  if (inodeSizeBytes(sb, view, inode) === sb.blockSize && (sb.compat & COMPAT.dir_index) !== 0) {
+    const result = makeIndex(edit, dir);
+    if (result !== 0) return result;
+    const added = htreeAdd(edit, dir, name, ino, type);
+    return added === BAD_INDEX ? EFSCORRUPTED : added;
   }
-  return ENOSPC;
+  const result = appendBlock(edit, dir, appended);
+  if (result !== 0) return result;
+  initDirBlock(blocks, sb, seed, appended.pblk, 0, 0);
+  const at = blocks.writable(appended.pblk);
+  putEntry(blocks, sb, at, name, ino, type);
+  sealLeaf(blocks, sb, seed, at);
+  return 0;
 }
 
-function writeEntry(image: EditBlocks, at: number, length: number, name: Uint8Array, ino: number, type: number): void {
-  setLe32(image.view, at + DIRENT.inode, ino);
-  setLe16(image.view, at + DIRENT.rec_len, length);
-  image.bytes[at + DIRENT.name_len] = name.length;
-  image.bytes[at + DIRENT.file_type] = type;
-  image.bytes.set(name, at + DIRENT.bytes);
+/** `inode` is the directory's address. What cannot be read counts as full. */
+export function isEmptyDir(blocks: Blocks, sb: Super, inode: number): boolean {
+  let isEmpty = true;
+  const result = walkDir(blocks, sb, inode, {
+    entry(at, _ino, nameLength) {
+      const from = at + DIRENT.bytes;
+      isEmpty = isDots(blocks.bytes.subarray(from, from + nameLength));
+      return isEmpty;
+    },
+  });
+  return isEmpty && result === 0;
 }
 
-function writeTail(image: EditBlocks, sb: Super, at: number): void {
-  const tail = at + sb.blockSize - DIRENT_TAIL.bytes;
-  image.bytes.fill(0, tail, tail + DIRENT_TAIL.bytes);
-  setLe16(image.view, tail + DIRENT_TAIL.det_rec_len, DIRENT_TAIL.bytes);
-  image.bytes[tail + DIRENT_TAIL.det_reserved_ft] = DIRENT_TAIL_FT;
-}
-
-/** The block's last entry starts at `offset` and reaches to the end, or to the tail that is put there. */
-function endBlock(image: EditBlocks, sb: Super, seed: number, at: number, offset: number): void {
-  const tail = sb.metadataCsum ? DIRENT_TAIL.bytes : 0;
-  setLe16(image.view, at + offset + DIRENT.rec_len, sb.blockSize - offset - tail);
-  if (tail > 0) writeTail(image, sb, at);
-  setDirLeafChecksum(sb, seed, image.bytes, image.view, at);
-}
-
-export function initDirBlock(
-  image: EditBlocks,
-  sb: Super,
-  seed: number,
-  block: number,
-  ino: number,
-  parent: number,
-): void {
-  const at = image.writable(block);
-  image.bytes.fill(0, at, at + sb.blockSize);
-  const type = (sb.incompat & 2) !== 0 ? FT_DIR : 0;
-  if (ino !== 0) {
-    writeEntry(image, at, direntBytes(1), Uint8Array.of(DOT), ino, type);
-    writeEntry(image, at + direntBytes(1), 0, Uint8Array.of(DOT, DOT), parent, type);
-  }
-  endBlock(image, sb, seed, at, ino === 0 ? 0 : direntBytes(1));
-}
-
-export function makeLinear(image: EditBlocks, sb: Super, ino: number, dir: number): void {
-  const { view } = image;
-  const seed = seedOf(image, sb, ino, dir);
-  const places = placesOf(image, sb, dir);
-  const root = places[0];
-  setLe32(view, dir + INODE.i_flags, inodeFlags(view, dir) & ~INODE_FLAG.index);
-  if (root === undefined || dxRootFault(sb, view, root.at) !== undefined) return;
-  const hasNodes = dxLevels(view, root.at) > 0;
-  endBlock(image, sb, seed, image.writable(root.block), direntBytes(1));
-  for (const place of places.slice(1)) {
-    // An inner node is one unused entry over the whole block, with a count that can be.
-    if (!hasNodes || recLen(sb, view, place.at) !== sb.blockSize || dxNodeFault(sb, view, place.at) !== undefined)
-      continue;
-    endBlock(image, sb, seed, image.writable(place.block), 0);
-  }
+/** `dir` is a new inode, empty, with a map of blocks. */
+export function initDir(edit: Edit, dir: number, parent: number): 0 | Errno {
+  const result = appendBlock(edit, dir, appended);
+  if (result !== 0) return result;
+  initDirBlock(edit.blocks, edit.sb, dirSeed(edit, dir, editInode(edit, dir)), appended.pblk, dir, parent);
+  return 0;
 }

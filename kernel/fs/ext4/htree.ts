@@ -4,6 +4,7 @@
  * - dxRootFault, dxNodeFault       what is wrong with an inner block
  * - dxCountOffset(root)            where limit and count lie in it
  * - htreeLookup(...)               the leaves that may hold a name, in order
+ * - lastBefore(...)                the entry of a node that a hash belongs to
  */
 import { le16, le32 } from "../../lib/bytes.ts";
 import type { Blocks } from "../blocks.ts";
@@ -74,7 +75,7 @@ export function dxNodeFault(sb: Super, view: DataView, at: number): string | und
 }
 
 /**
- * Gives `leaf` the address of each leaf that may hold the name, until it returns true. False: the tree cannot be used,
+ * Gives `leaf` the address and the number of each leaf block that may hold the name, until it returns true. False: the tree cannot be used,
  * or the name is not looked up by hash.
  */
 export function htreeLookup(
@@ -82,7 +83,7 @@ export function htreeLookup(
   sb: Super,
   dir: number,
   name: Uint8Array,
-  leaf: (at: number) => boolean,
+  leaf: (at: number, block: number) => boolean,
 ): boolean {
   if (name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))) return false;
   const { view } = blocks;
@@ -105,7 +106,7 @@ export function htreeLookup(
   for (;;) {
     const block = blockAt(dxBlock(view, nodes[levels]!, levels === 0, entries[levels]!));
     if (block < 0) return false;
-    if (leaf(block)) return true;
+    if (leaf(block, mapped.pblk)) return true;
     // The next leaf goes on with the same hash when its own entry says so by its lowest bit.
     let level = levels;
     while (level >= 0 && entries[level]! + 1 >= dxCount(view, nodes[level]!, level === 0)) level--;
@@ -123,7 +124,7 @@ export function htreeLookup(
 }
 
 /** Last entry whose hash is not above the given one; the first one stands for 0. */
-function lastBefore(view: DataView, at: number, root: boolean, hash: number): number {
+export function lastBefore(view: DataView, at: number, root: boolean, hash: number): number {
   let low = 1;
   let high = dxCount(view, at, root) - 1;
   while (low <= high) {
