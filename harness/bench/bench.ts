@@ -18,11 +18,15 @@ export interface BenchOptions {
   readonly quick: boolean;
   /** One line for the reader while it runs. */
   readonly progress: (line: string) => void;
+  /** Only these of the benchmark's `devices`; undefined: what it measures by itself. */
+  readonly devices?: readonly string[];
 }
 
 export interface Bench {
   readonly name: string;
   /** One line for the list of benchmarks. */
   readonly help: string;
+  /** Names that --device may give. */
+  readonly devices?: readonly string[];
   run(options: BenchOptions): Promise<BenchTable>;
 }

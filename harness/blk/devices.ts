@@ -2,14 +2,15 @@
  * Block devices that commands can name: `--device NAME` -> how to open it. Whatever is opened is driven by the drivers of
  * the house through a BlockDevice, and can show the medium behind the device, so that the bytes are compared at the end.
  *
- * A device that lives in another program (QEMU) blocks its thread: it has `run`, which carries out a whole job in a
- * worker under a supervisor, and its `open` is called there.
+ * A device that lives in another program (QEMU) blocks its thread: it has `run` and `load`, which carry out a
+ * whole job in a worker under a supervisor, and its `open` is called there.
  */
 import type { BlockDevice } from "../../kernel/abi/block.ts";
 import { panic } from "../../kernel/lib/assert.ts";
 import { QEMU_DEVICES } from "../qemu/machines.ts";
 import type { QemuDeviceName } from "../qemu/machines.ts";
 import type { HostileDriverReport } from "./hostile_driver.ts";
+import type { LoadFigures, LoadPlan } from "./load.ts";
 import type { VerifyJob, VerifyReport } from "./verify.ts";
 
 export interface OpenOptions {
@@ -26,10 +27,10 @@ export interface OpenedDevice {
     wait(timeoutNs: number): boolean;
   };
   /** Copies the medium's bytes from a sector on, past the driver. */
-  readMedium(sector: number, into: Uint8Array): void;
+  readonly readMedium: (sector: number, into: Uint8Array) => void;
   /** What would be on the medium after a power cut now that loses all it may; missing: nobody can know. */
   readonly afterPowerCut?: () => Uint8Array;
-  close(): void;
+  readonly close: () => void;
 }
 
 export interface DeviceOpener {
@@ -38,6 +39,8 @@ export interface DeviceOpener {
   open(options: OpenOptions): OpenedDevice | Promise<OpenedDevice>;
   /** Carries out the whole job elsewhere; missing: in this thread. */
   run?(job: VerifyJob, progress: (done: number) => void): Promise<VerifyReport>;
+  /** The load of bench blk, likewise. */
+  readonly load?: (plan: LoadPlan, progress: (step: number) => void) => Promise<LoadFigures[]>;
 }
 
 const simulated = async (): Promise<typeof import("./sim_devices.ts")> => import("./sim_devices.ts");
@@ -48,6 +51,7 @@ const onQemu = (name: QemuDeviceName): DeviceOpener => ({
   help: QEMU_DEVICES[name].help,
   open: () => panic("a QEMU device is opened in its worker", name),
   run: async (job, progress) => (await import("./qemu_device.ts")).verifyOnQemu(name, job, progress),
+  load: async (plan, progress) => (await import("./qemu_device.ts")).loadOnQemu(name, plan, progress),
 });
 
 /** Modules load when a device is opened. */

@@ -5,6 +5,7 @@
  * - openOnQemu(world, options)   in the worker: transport and driver on QEMU's bus
  * - hostileOnQemu(...)           in the main thread: the same hostile driver on our device and on QEMU's
  * - verifyOnQemu(name, job, progress)   in the main thread: a verify job, start to end
+ * - loadOnQemu(name, plan, progress)    in the main thread: the load of bench blk
  */
 import { closeSync, openSync, readSync } from "node:fs";
 import { SECTOR_SIZE } from "../../kernel/abi/block.ts";
@@ -20,6 +21,8 @@ import type { QemuWorld } from "../qemu/world.ts";
 import type { OpenedDevice } from "./devices.ts";
 import { HOSTILE_SECTORS } from "./hostile_driver.ts";
 import type { HostileDriverReport } from "./hostile_driver.ts";
+import { LOAD_SECTORS } from "./load.ts";
+import type { LoadFigures, LoadPlan } from "./load.ts";
 import type { VerifyJob, VerifyReport } from "./verify.ts";
 
 type DriverOptions = Readonly<Record<string, number | boolean>>;
@@ -90,6 +93,21 @@ export async function verifyOnQemu(
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
   return report as VerifyReport;
+}
+
+export async function loadOnQemu(
+  device: QemuDeviceName,
+  plan: LoadPlan,
+  progress: (step: number) => void,
+): Promise<LoadFigures[]> {
+  const figures = await onQemu({
+    device,
+    diskBytes: LOAD_SECTORS * SECTOR_SIZE,
+    job: modulePath("./qemu_load_job.ts", import.meta.url),
+    args: plan,
+    progress,
+  });
+  return figures as LoadFigures[];
 }
 
 export async function hostileOnQemu(

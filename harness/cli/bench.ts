@@ -8,6 +8,7 @@ import type { BenchTable } from "../bench/bench.ts";
 import { formatOption, outOption } from "./args.ts";
 import { runCampaign } from "./campaign.ts";
 import { BENCHES, fileOf, loadAll, loadItem } from "./catalog.ts";
+import { UserError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { emit, honestJson } from "./output.ts";
 import type { Format } from "./output.ts";
@@ -15,6 +16,7 @@ import { progressLine } from "./progress.ts";
 
 interface Options {
   readonly quick?: boolean;
+  readonly device?: string;
   readonly format: Format;
   readonly out?: string;
 }
@@ -25,13 +27,14 @@ export function register(program: Command): void {
     .description('Run benchmarks by name, or "all"; without a name, list them.')
     .argument("[names...]", 'the benchmarks, or "all"')
     .option("--quick", "fewer rounds: to see that it works, not to quote")
+    .option("--device <names>", "blk: only these devices, separated by commas, or all; QEMU's too")
     .addOption(formatOption("json", "jsonl", "csv", "md"))
     .addOption(outOption())
     .action(async (names: readonly string[], options: Options, command: Command) => {
       if (names.length === 0) return list(options.format);
       const chosen = names.includes("all") ? (await loadAll(BENCHES)).map(([name]) => name) : names;
-      for (const name of chosen) await loadItem(BENCHES, name);
-      await measure(chosen, options, command);
+      const devices = await devicesOf(chosen, options.device);
+      await measure(chosen, devices, options, command);
     });
 }
 
@@ -40,14 +43,41 @@ async function list(format: Format): Promise<void> {
   emit(format, { document: { schema: 1, benchmarks: rows }, rows });
 }
 
-async function measure(names: readonly string[], options: Options, command: Command): Promise<void> {
+/** The devices that --device names; every benchmark that was chosen must know them. */
+async function devicesOf(names: readonly string[], given: string | undefined): Promise<readonly string[] | undefined> {
+  const words = given?.split(",");
+  let devices: readonly string[] | undefined = words;
+  for (const name of names) {
+    const { devices: known = [] } = await loadItem(BENCHES, name);
+    if (words === undefined) continue;
+    if (words.includes("all")) devices = known;
+    const unknown = words.find((word) => word !== "all" && !known.includes(word));
+    if (known.length === 0) throw new UserError(`bench ${name} has no devices to choose from: leave out --device`);
+    if (unknown !== undefined)
+      throw new UserError(`bench ${name} has no device "${unknown}" (there is: ${known.join(", ")}, all)`);
+  }
+  return devices;
+}
+
+async function measure(
+  names: readonly string[],
+  devices: readonly string[] | undefined,
+  options: Options,
+  command: Command,
+): Promise<void> {
   const { openRun } = await import("../run/run.ts");
   const run = openRun(command, options.out);
   const tables: BenchTable[] = [];
   await interruptible(async (stop) => {
     for (const name of names) {
       const line = progressLine(`bench ${name}`);
-      const job = { kind: "bench", file: fileOf(BENCHES, name).href, quick: options.quick === true } as const;
+      const file = fileOf(BENCHES, name).href;
+      const job = {
+        kind: "bench",
+        file,
+        quick: options.quick === true,
+        ...(devices === undefined ? {} : { devices }),
+      } as const;
       const table = (await runCampaign(job, (text) => line.update(text), stop)) as BenchTable | undefined;
       line.end();
       if (table === undefined) break;

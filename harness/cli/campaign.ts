@@ -7,6 +7,8 @@
  */
 import { Worker } from "node:worker_threads";
 import { modulePath } from "../../kernel/lib/module_path.ts";
+import { UserError } from "./exit.ts";
+import type { ExitCode } from "./exit.ts";
 
 export type Job =
   | {
@@ -16,12 +18,24 @@ export type Job =
       readonly runs: number;
       readonly canary: boolean;
     }
-  | { readonly kind: "bench"; readonly file: string; readonly quick: boolean };
+  | {
+      readonly kind: "bench";
+      readonly file: string;
+      readonly quick: boolean;
+      readonly devices?: readonly string[] | undefined;
+    };
 
 export type Message =
   | { readonly type: "progress"; readonly text: string; readonly done: number }
   | { readonly type: "result"; readonly value: unknown }
-  | { readonly type: "error"; readonly name: string; readonly message: string; readonly stack: string | undefined };
+  | {
+      readonly type: "error";
+      readonly name: string;
+      readonly message: string;
+      readonly stack: string | undefined;
+      /** Of a UserError. */
+      readonly exitCode: ExitCode | undefined;
+    };
 
 export async function runCampaign(
   job: Job,
@@ -35,7 +49,7 @@ export async function runCampaign(
       worker.on("message", (message: Message) => {
         if (message.type === "progress") onProgress(message.text, message.done);
         else if (message.type === "result") resolve(message.value);
-        else reject(Object.assign(new Error(message.message), { name: message.name, stack: message.stack }));
+        else reject(rebuilt(message));
       });
       worker.on("error", reject);
       worker.on("exit", (code) => reject(new Error(`the worker of ${job.file} ended with ${code} before its result`)));
@@ -44,4 +58,10 @@ export async function runCampaign(
     worker.removeAllListeners("exit");
     await worker.terminate();
   }
+}
+
+/** Errors lose their class on the way between threads. */
+function rebuilt({ name, message, stack, exitCode }: Extract<Message, { type: "error" }>): Error {
+  if (exitCode !== undefined) return new UserError(message, exitCode);
+  return Object.assign(new Error(message), { name, stack });
 }

@@ -3,6 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { FuzzTarget } from "../../fuzz/target.ts";
 import type { Bench } from "../bench/bench.ts";
 import type { Job, Message } from "./campaign.ts";
+import { UserError } from "./exit.ts";
 
 const POST_MS = 50;
 
@@ -26,12 +27,16 @@ async function carryOut(job: Job): Promise<unknown> {
     return job.canary ? target.canary(job.seed) : target.run(job.seed, job.runs, thinned());
   }
   const { bench } = module as { readonly bench: Bench };
-  return bench.run({ quick: job.quick, progress: (text) => post({ type: "progress", text, done: 0 }) });
+  return bench.run({
+    quick: job.quick,
+    progress: (text) => post({ type: "progress", text, done: 0 }),
+    ...(job.devices === undefined ? {} : { devices: job.devices }),
+  });
 }
 
 try {
   post({ type: "result", value: await carryOut(workerData as Job) });
 } catch (error) {
   const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
-  post({ type: "error", name, message, stack });
+  post({ type: "error", name, message, stack, exitCode: error instanceof UserError ? error.exitCode : undefined });
 }

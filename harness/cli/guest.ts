@@ -3,7 +3,7 @@
  * - run          a script in the guest; its output, and its exit status as the command's own
  * - durability   does a disk keep what the guest's syncs promised? Ours and, as the control, one that ignores flushes
  */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { choiceOption, formatOption, seedOption, wholeNumber } from "./args.ts";
 import { EXIT, UserError } from "./exit.ts";
@@ -40,16 +40,26 @@ const machine = ({ kernel, memory, cpus, accel }: GuestOptions) => ({
   accel,
 });
 
+function readScript(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a directory" : (code ?? "unreadable");
+    throw new UserError(`cannot run ${path}: ${why}`);
+  }
+}
+
 async function run(options: RunOptions): Promise<void> {
   const { script, disk: name, record, format } = options;
-  if (!existsSync(script)) throw new UserError(`cannot run ${script}: no such file`);
+  const text = readScript(script);
   if (record !== undefined && name === undefined)
     throw new UserError("--record needs --disk: what should be recorded?");
   const { runOnGuest } = await import("../qemu/run_script.ts");
   await interruptible(async (stop) => {
     const parts: Buffer[] = [];
     const result = await runOnGuest({
-      script: readFileSync(script),
+      script: text,
       ...(name === undefined ? {} : { disk: name }),
       ...(record === undefined ? {} : { record }),
       machine: machine(options),

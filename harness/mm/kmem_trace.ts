@@ -84,7 +84,14 @@ export function readText(path: string): string {
 
 export function readKmemTrace(path: string): KmemEvent[] {
   const events: KmemEvent[] = [];
-  for (const [index, line] of readText(path).split("\n").entries()) {
+  const lines = readText(path).split("\n");
+  // ftrace ends every line: what stands behind the last end was cut, in the middle of a number perhaps.
+  const rest = lines.pop()!;
+  if (rest !== "")
+    throw new UserError(
+      `${path}:${lines.length + 1}: the trace was cut short; if its last line is whole, end it: ${rest.trim()}`,
+    );
+  for (const [index, line] of lines.entries()) {
     const match = line.startsWith("#") ? null : LINE.exec(line);
     const event = match === null ? undefined : parseEvent(match[1]!, match[2]!);
     if (event === undefined) continue;
