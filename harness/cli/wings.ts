@@ -59,6 +59,11 @@ export const WINGS: readonly Wing[] = [
     load: () => import("./ext4.ts"),
   },
   {
+    group: "File systems:",
+    commands: { crash: "every state a crash can leave on a recorded disk, judged" },
+    load: () => import("./crash.ts"),
+  },
+  {
     group: "Measure and try:",
     commands: { bench: "run a benchmark against its peers, or list them" },
     load: () => import("./bench.ts"),

@@ -19,10 +19,13 @@
  * Checksums are remembered for each slot, since a slot's content never changes but through writable():
  * - ownCrc(block)         crc32c of the whole block from register 0
  * - verdict, key          room for what a reader found out about the slot's content (csum.ts)
+ * - contentLow, contentHigh(slot)    two independent 32-bit hashes of it: equal contents are found by them
+ * - eachChange(mark, visit)   blocks that were given another slot since the mark, each once, with the slot they had then
  *
  * Invariant: a slot that was handed out by writable() belongs to one block and to the time since the last mark.
  */
 import { assert } from "../lib/assert.ts";
+import { hashWords } from "../lib/content_hash.ts";
 import { crc32c } from "../lib/crc32c.ts";
 import type { EditBlocks } from "./blocks.ts";
 
@@ -47,6 +50,12 @@ export class BlockImage implements EditBlocks {
   readonly verdict: Uint8Array;
   readonly #crc: Int32Array;
   readonly #crcKnown: Uint8Array;
+  readonly #words: Int32Array;
+  readonly #contents: Int32Array;
+  readonly #contentKnown: Uint8Array;
+  /** Block -> the last walk over changes that met it. */
+  readonly #met: Int32Array;
+  #walk = 0;
   #undo: Int32Array = new Int32Array(256);
   #undone = 0;
   #used: number;
@@ -67,6 +76,10 @@ export class BlockImage implements EditBlocks {
     this.verdict = new Uint8Array(this.slots);
     this.#crc = new Int32Array(this.slots);
     this.#crcKnown = new Uint8Array(this.slots);
+    this.#words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
+    this.#contents = new Int32Array(this.slots * 2);
+    this.#contentKnown = new Uint8Array(this.slots);
+    this.#met = new Int32Array(count);
     this.#used = count;
     this.#floor = count;
   }
@@ -86,8 +99,7 @@ export class BlockImage implements EditBlocks {
       this.#remember(block, old);
       where[block] = slot;
     }
-    this.#crcKnown[slot] = 0;
-    this.verdict[slot] = Verdict.Unknown;
+    this.#unknow(slot);
     return slot * blockSize;
   }
 
@@ -164,8 +176,7 @@ export class BlockImage implements EditBlocks {
     for (const [n, block] of changed.entries()) {
       this.bytes.set(contents.subarray(n * blockSize, (n + 1) * blockSize), block * blockSize);
       where[block] = block;
-      this.#crcKnown[block] = 0;
-      this.verdict[block] = Verdict.Unknown;
+      this.#unknow(block);
     }
     this.#undone = 0;
     this.#used = this.count;
@@ -176,9 +187,40 @@ export class BlockImage implements EditBlocks {
   #take(): number {
     const slot = this.#used++;
     assert(slot < this.slots, "BlockImage: no room for another version");
-    this.#crcKnown[slot] = 0;
-    this.verdict[slot] = Verdict.Unknown;
+    this.#unknow(slot);
     return slot;
+  }
+
+  /** The slot's content is about to be another one. */
+  #unknow(slot: number): void {
+    this.#crcKnown[slot] = 0;
+    this.#contentKnown[slot] = 0;
+    this.verdict[slot] = Verdict.Unknown;
+  }
+
+  contentLow(slot: number): number {
+    if (this.#contentKnown[slot] === 0) {
+      const words = this.blockSize >> 2;
+      hashWords(this.#words, slot * words, words, this.#contents, slot * 2);
+      this.#contentKnown[slot] = 1;
+    }
+    return this.#contents[slot * 2]!;
+  }
+
+  /** After contentLow() of the same slot. */
+  contentHigh(slot: number): number {
+    return this.#contents[slot * 2 + 1]!;
+  }
+
+  eachChange(mark: Mark, visit: (block: number, before: number) => void): void {
+    const walk = ++this.#walk;
+    const undo = this.#undo;
+    for (let at = mark.undone; at < this.#undone; at += 2) {
+      const block = undo[at]!;
+      if (this.#met[block] === walk) continue;
+      this.#met[block] = walk;
+      if (this.where[block] !== undo[at + 1]) visit(block, undo[at + 1]!);
+    }
   }
 
   #remember(block: number, slot: number): void {

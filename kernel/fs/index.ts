@@ -29,7 +29,16 @@ export type { MadeExt4 } from "./ext4/mkfs.ts";
 export { DEFAULT_FEATURES, planExt4 } from "./ext4/mkfs_plan.ts";
 export type { Features, MakeOptions, Plan } from "./ext4/mkfs_plan.ts";
 export { SparseBlocks } from "./sparse_blocks.ts";
-export { descAt, gdFreeBlocks, gdFreeInodes, gdUsedDirs, inodeAt } from "./ext4/group.ts";
+export {
+  descAt,
+  gdBlockBitmap,
+  gdFreeBlocks,
+  gdFreeInodes,
+  gdInodeBitmap,
+  gdInodeTable,
+  gdUsedDirs,
+  inodeAt,
+} from "./ext4/group.ts";
 export * as ext4Inode from "./ext4/inode.ts";
 export * as ext4Layout from "./ext4/layout.ts";
 export * as ext4DirLayout from "./ext4/layout_dir.ts";

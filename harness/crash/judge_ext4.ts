@@ -1,0 +1,79 @@
+/**
+ * Judges crash states of an ext4: recovered as Linux or e2fsck does it, checked as a whole, and asked for what had been
+ * promised. All of it on the state's overlay, which is then as it was.
+ *
+ * - new Ext4Judge(disk, policy)      panics on an image that holds no ext4; see ext4BlockSize()
+ * - judge.verdict(torn, markers)     of the state that the disk shows now
+ *
+ * Many states recover to the same content: its verdict is remembered by a key of all blocks but the journal's, which
+ * after a recovery is empty. `recovered` counts the different ones.
+ */
+import { Checker, isRefusal, journalMap, readSuper, recover } from "../../kernel/index.ts";
+import type { BlockImage, Policy } from "../../kernel/index.ts";
+import { assert } from "../../kernel/lib/assert.ts";
+import type { CrashDisk } from "./crash_disk.ts";
+import { CLEAN } from "./verdict.ts";
+import type { Promises, Verdict } from "./verdict.ts";
+
+const SUPER_AT = 1024;
+
+export class Ext4Judge {
+  readonly #disk: CrashDisk;
+  readonly #policy: Policy;
+  readonly #checker = new Checker();
+  readonly #known = new Map<string, Verdict>();
+  readonly #structure = new Map<number, Verdict>();
+  promises: Promises | undefined;
+  recovered = 0;
+
+  constructor(disk: CrashDisk, policy: Policy) {
+    this.#disk = disk;
+    this.#policy = policy;
+    const { image } = disk;
+    const sb = superOf(image);
+    assert(!isRefusal(sb), "Ext4Judge: the image holds no ext4");
+    const journal = sb.journalIno === 0 ? undefined : journalMap(image, sb);
+    if (journal instanceof Int32Array) for (const block of journal) disk.skip[block] = 1;
+  }
+
+  verdict(torn: boolean, markers: number): Verdict {
+    const { image } = this.#disk;
+    const before = superOf(image);
+    if (isRefusal(before)) return refused(before.reason, torn);
+    const done = recover(image, before, { policy: this.#policy, now: 0 });
+    if (isRefusal(done)) return refused(done.reason, torn && done.reason.includes("superblock"));
+    if (done.damage.length > 0) return { class: "recovery", why: done.damage[0]! };
+    const content = this.#disk.dataKey();
+    const key = `${content} ${markers}`;
+    let found = this.#known.get(key);
+    if (found === undefined) this.#known.set(key, (found = this.#look(content, markers)));
+    return found;
+  }
+
+  #look(content: number, markers: number): Verdict {
+    const { image } = this.#disk;
+    const sb = superOf(image);
+    if (isRefusal(sb)) return { class: "refused", why: `after recovery: ${sb.reason}` };
+    let structure = this.#structure.get(content);
+    if (structure === undefined) {
+      this.recovered++;
+      const report = this.#checker.run(image, sb);
+      const first = report.damage[0];
+      structure = first === undefined ? CLEAN : { class: "structure", why: `${first.kind}: ${first.text}` };
+      this.#structure.set(content, structure);
+    }
+    if (structure.class !== "clean") return structure;
+    return this.promises?.broken(this.#disk, sb, markers) ?? CLEAN;
+  }
+}
+
+const superOf = (image: BlockImage) => {
+  const block = Math.floor(SUPER_AT / image.blockSize);
+  const at = image.at(block) + SUPER_AT - block * image.blockSize;
+  return readSuper(image.view, at, image.count * image.blockSize);
+};
+
+const refused = (why: string, superblockTear: boolean): Verdict => ({
+  class: superblockTear ? "superblockTear" : "refused",
+  why,
+});

@@ -1,0 +1,160 @@
+/** The two recorded disks: a guest with barriers keeps its promises in every state, one without is caught by reordering. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { chunksOf, openExplorer, runChunk } from "../../../harness/crash/explore.ts";
+import type { Explorer, ExploreOptions } from "../../../harness/crash/explore.ts";
+import { loadRecorded } from "../../../harness/crash/recorded.ts";
+import { shrinkState } from "../../../harness/crash/shrink.ts";
+import { parseStateId } from "../../../harness/crash/state_set.ts";
+import { summarise } from "../../../harness/crash/summary.ts";
+import { describeState } from "../../../harness/crash/timeline.ts";
+import { orrery } from "../orrery.ts";
+
+const FIXTURES = resolve("test/fixtures/write-logs");
+const file = (name: string, kind: "base" | "log"): string => `${FIXTURES}/${name}.${kind}.zst`;
+const BOUNDS = { policy: "kernel", maxSubset: 12, random: 100, sector: 512, tears: true, seed: 1 } as const;
+const HAS_E2FSCK = existsSync("/sbin/e2fsck") || existsSync("/usr/sbin/e2fsck");
+
+const folder = mkdtempSync(join(tmpdir(), "orrery-crash-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const open = (name: string, bounds: Partial<ExploreOptions> = {}): Explorer =>
+  openExplorer(loadRecorded(file(name, "base"), file(name, "log")), { ...BOUNDS, ...bounds });
+
+describe("a recorded guest with barriers", () => {
+  it("all 66,128 subsets of its epochs recover with all that was promised", () => {
+    const explorer = open("m_ordered", { maxSubset: 16, tears: false });
+    const summary = summarise(chunksOf(explorer, 8192).map((chunk) => runChunk(explorer, chunk)));
+    expect(summary.states).toBe(66_128);
+    expect(summary.flagged).toBe(0);
+    expect(summary.clean).toBe(summary.distinct);
+    expect(summary.distinct).toBeGreaterThan(60_000);
+  });
+
+  it("torn writes change nothing, but that a torn superblock is refused as Linux refuses it", () => {
+    const explorer = open("m_ordered");
+    const summary = summarise(chunksOf(explorer, 8192).map((chunk) => runChunk(explorer, chunk)));
+    expect(summary.byKind["torn"]).toBeGreaterThan(1000);
+    expect(summary.flagged).toBe(0);
+    expect(summary.superblockTears).toBeGreaterThan(0);
+  });
+});
+
+describe("a recorded guest without barriers", () => {
+  const explorer = open("m_nobarrier", { tears: false });
+  const summary = summarise(chunksOf(explorer, 8192).map((chunk) => runChunk(explorer, chunk)));
+
+  it("is caught by one lost write, and not by prefixes", () => {
+    expect(summary.flagged).toBeGreaterThan(100);
+    expect(summary.flaggedByKind["dropOne"]).toBeGreaterThan(0);
+    expect(summary.flaggedByPrefixes).toBe(0);
+    expect(summary.byClass["structure"]).toBeGreaterThan(0);
+    expect(summary.byClass["content"]).toBeGreaterThan(0);
+  });
+
+  it("a random witness shrinks to a state with one or two lost writes, and the timeline names them", () => {
+    const outcome = runChunk(explorer, chunksOf(explorer, 8192)[0]!);
+    const random = outcome.flagged.filter(({ kind }) => kind === "random").slice(0, 5);
+    expect(random.length).toBe(5);
+    for (const { id } of random) {
+      const { epoch, set } = parseStateId(id);
+      const { segment } = explorer.segments.find((states) => states.segment.epoch === epoch)!;
+      const shrunk = shrinkState(explorer, segment, set)!;
+      const { verdict, timeline } = describeState(explorer, segment, shrunk.set);
+      expect(verdict.class).not.toBe("clean");
+      const lost = timeline.filter(({ fate }) => fate === "lost");
+      expect(lost.length).toBeLessThanOrEqual(2);
+      if (lost.length > 0) expect(lost[0]!.what).toMatch(/journal|bitmap|inode table|descriptors|block/);
+    }
+  });
+});
+
+const explore = (name: string, out: string, ...more: string[]) =>
+  orrery([
+    "crash",
+    "explore",
+    "--base",
+    file(name, "base"),
+    "--log",
+    file(name, "log"),
+    "--out",
+    join(folder, out),
+    ...more,
+  ]);
+const parsed = (text: string) => JSON.parse(text) as Record<string, number | string | object[]>;
+
+describe("orrery crash", () => {
+  it("explore ends with 3 and a command that shows the state; one worker and two say the same", async () => {
+    const bounds = ["--random", "50", "--no-tears", "--format", "json"];
+    const one = await explore("m_nobarrier", "one", "--workers", "1", ...bounds);
+    const two = await explore("m_nobarrier", "two", "--workers", "2", ...bounds);
+    expect(one.code).toBe(3);
+    expect(one.stderr).toMatch(/orrery crash show [0-9a-f]{12}-e0-p\d+x\d+ --base/);
+    expect(parsed(one.stdout)["digest"]).toBe(parsed(two.stdout)["digest"]);
+    expect(parsed(one.stdout)["flagged"]).toBe(parsed(two.stdout)["flagged"]);
+    const id = /crash show (\S+)/.exec(one.stderr)![1]!;
+    const shown = await orrery([
+      "crash",
+      "show",
+      id,
+      "--base",
+      file("m_nobarrier", "base"),
+      "--log",
+      file("m_nobarrier", "log"),
+    ]);
+    expect(shown.code).toBe(3);
+    expect(shown.stdout).toMatch(/lost/);
+  });
+
+  it("a campaign that was cut short goes on, and two shards merge to the whole", async () => {
+    const bounds = ["--random", "50", "--format", "json"];
+    const whole = parsed((await explore("m_ordered", "whole", ...bounds)).stdout);
+    const parts = await Promise.all(
+      ["1/2", "2/2"].map((shard, n) => explore("m_ordered", `part${n}`, "--shard", shard, ...bounds)),
+    );
+    expect(parts.map(({ code }) => code)).toEqual([0, 0]);
+    const merged = await orrery(["crash", "merge", join(folder, "part0"), join(folder, "part1"), "--format", "json"]);
+    expect(parsed(merged.stdout)["digest"]).toBe(whole["digest"]);
+    // As a kill leaves it: no manifest, the last line half written.
+    const log = join(folder, "whole", "states.jsonl");
+    rmSync(join(folder, "whole", "manifest.json"));
+    truncateSync(log, readFileSync(log).length - 100);
+    const again = parsed((await explore("m_ordered", "whole", ...bounds)).stdout);
+    expect(again["digest"]).toBe(whole["digest"]);
+    const missing = await orrery(["crash", "merge", join(folder, "part0")]);
+    expect(missing.code).toBe(2);
+    expect(missing.stderr).toMatch(/pieces are missing/);
+  });
+
+  it.skipIf(!HAS_E2FSCK)("e2fsck agrees on a sample of clean states (needs e2fsck)", async () => {
+    const { stdout, code } = await explore("m_ordered", "refereed", "--referee", "20", "--format", "json");
+    expect(code).toBe(0);
+    expect(parsed(stdout)["judgedByE2fsck"]).toBe(20);
+    expect(parsed(stdout)["disagreements"]).toEqual([]);
+  });
+
+  it("mistakes get one line and 2", async () => {
+    const empty = join(folder, "empty");
+    writeFileSync(empty, "nothing of the kind");
+    const base = file("m_ordered", "base");
+    const log = file("m_ordered", "log");
+    const cases: [string[], RegExp][] = [
+      [["explore", "--base", "nowhere", "--log", log], /cannot read nowhere: no such file/],
+      [["explore", "--base", base, "--log", empty], /damaged write log/],
+      [["explore", "--base", empty, "--log", log], /beyond the image's/],
+      [["explore", "--base", base, "--log", log, "--sector", "1000"], /512 or 4096/],
+      [["explore", "--base", base, "--log", log, "--shard", "3/2"], /such as 2\/8/],
+      [["show", "p12", "--base", base, "--log", log], /is no name of a crash state/],
+      [["show", "000000000000-e0-p1", "--base", base, "--log", log], /a state of another recording/],
+      [["merge", folder], /is this the directory of a crash campaign/],
+    ];
+    for (const [args, message] of cases) {
+      const { code, stderr } = await orrery(["crash", ...args]);
+      expect(stderr, args.join(" ")).toMatch(message);
+      expect(stderr.trim().split("\n").length).toBe(1);
+      expect(code).toBe(2);
+    }
+  });
+});
