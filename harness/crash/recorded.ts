@@ -6,7 +6,7 @@
  * - recordedOf(base, entries, name)  the same from memory
  * - segmentsOf(recorded)             where a crash may cut: an epoch, or a part of one between two FUA writes
  *
- *   epoch    writes between two flushes: any of them may be lost, whatever the order
+ *   epoch    writes between two flushes: each of them may be lost, whatever the order
  *   segment  an epoch up to its k-th FUA write: those k are durable, the other writes before the next FUA write are free
  */
 import { createHash } from "node:crypto";
