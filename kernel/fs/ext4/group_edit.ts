@@ -4,7 +4,7 @@
  *
  * - takeRange, freeRange(block, count)    every cluster that one of the blocks lies in; how many were not so already
  * - takeInode, freeInode(ino, directory)  false: it was so already, or is not there
- * - isClusterFree(block), isInodeFree(ino)
+ * - isClusterFree(block), isRangeUsed(block, count), isInodeFree(ino)
  * - finish()                        checksums of touched bitmaps and descriptors; call before anyone looks
  * - sumCounts(image, sb)            the superblock's free counts, from the descriptors: how Linux keeps them, too
  *
@@ -18,7 +18,7 @@
 import { assert } from "../../lib/assert.ts";
 import { setLe32 } from "../../lib/bytes.ts";
 import type { EditBlocks } from "../blocks.ts";
-import { bitAt, setBits } from "./bits.ts";
+import { bitAt, firstZero, setBits } from "./bits.ts";
 import { bitmapChecksum, setGroupChecksum } from "./csum.ts";
 import {
   descAt,
@@ -100,6 +100,11 @@ export class GroupEdit {
     this.#clusters = this.#inodes = this.#directories = this.#claimed = 0;
   }
 
+  /** Clusters that were taken so far, less those given back. */
+  get clustersTaken(): number {
+    return -this.#clusters;
+  }
+
   claim(clusters: number): void {
     this.space?.addReserved(-clusters);
     this.#claimed += clusters;
@@ -130,6 +135,23 @@ export class GroupEdit {
       return bitAt(uninitBlockBitmap(this.#image, sb, group, desc), 0, bit) === 0;
     const at = this.#image.at(gdBlockBitmap(sb, this.#image.view, desc));
     return at >= 0 && bitAt(this.#image.bytes, at, bit) === 0;
+  }
+
+  /** Every cluster that one of the blocks lies in is there and in use. */
+  isRangeUsed(block: number, count: number): boolean {
+    const [image, sb] = [this.#image, this.#sb];
+    if (block < sb.firstDataBlock || block + count > sb.blocksCount) return false;
+    for (let from = block; from < block + count;) {
+      const group = groupOf(sb, from);
+      const last = Math.min(block + count, firstBlockOf(sb, group + 1)) - 1;
+      const desc = descAt(image, sb, group);
+      const at = this.#isUninit(desc, BG_BLOCK_UNINIT) ? -1 : image.at(gdBlockBitmap(sb, image.view, desc));
+      if (at < 0) return false;
+      const end = this.#bitOf(last, group) + 1;
+      if (firstZero(image.view, at, this.#bitOf(from, group), end) < end) return false;
+      from = last + 1;
+    }
+    return true;
   }
 
   #bitOf(block: number, group: number): number {

@@ -14,8 +14,6 @@ import { inodeSeed, setInodeChecksum, setOrphanBlockChecksum } from "./csum.ts";
 import { initDirBlock } from "./dir_block.ts";
 import { addName } from "./dir_replay.ts";
 import type { Edit } from "./edit.ts";
-import { writeExtents } from "./extent_list.ts";
-import type { Extent } from "./extent_list.ts";
 import { descAt, gdFreeBlocks } from "./group.ts";
 import { initInode } from "./ialloc.ts";
 import { inodeFlags, inodeSectors } from "./inode.ts";
@@ -33,7 +31,8 @@ import {
   SB,
 } from "./layout.ts";
 import { FT_DIR } from "./layout_dir.ts";
-import { DIND_BLOCK, EXTENT_LEN_MAX, NDIR_BLOCKS, ORPHAN_MAGIC, ORPHAN_TAIL } from "./layout_inode.ts";
+import { DIND_BLOCK, NDIR_BLOCKS, ORPHAN_MAGIC, ORPHAN_TAIL } from "./layout_inode.ts";
+import { insertRun } from "./map_edit.ts";
 import type { Plan } from "./mkfs_plan.ts";
 import { firstFree } from "./mkfs_tables.ts";
 import { writableInode } from "./orphan.ts";
@@ -60,37 +59,21 @@ function putBlocks(edit: Edit, ino: number, goal: number, count: number): number
   const { blocks, sb, groups } = edit;
   const size = 2 ** sb.clusterBits;
   const at = writableInode(blocks, sb, ino);
-  const extents: Extent[] = [];
   const found: number[] = [];
-  let clusters = 0;
-  const next = (from: number): number => {
-    const block = firstFree(blocks, sb, from);
-    return block < 0 && from > sb.firstDataBlock ? firstFree(blocks, sb, sb.firstDataBlock) : block;
-  };
   for (let from = goal; found.length < count;) {
-    const block = next(from);
+    let block = firstFree(blocks, sb, from);
+    if (block < 0) block = firstFree(blocks, sb, sb.firstDataBlock);
     if (block < 0) return undefined;
     const start = block - (block % size);
-    groups.takeRange(start, 1);
-    clusters++;
-    for (let n = 0; n < size && found.length < count; n++) {
-      const last = extents.at(-1);
-      if (last !== undefined && last.pblk + last.length === start + n && last.length < EXTENT_LEN_MAX) last.length++;
-      else extents.push({ lblk: found.length, pblk: start + n, length: 1, unwritten: false });
-      found.push(start + n);
-    }
-    from = start + size;
+    const most = count - found.length;
+    let length = Math.min(size, most);
+    while (length < most && groups.isClusterFree(start + length)) length = Math.min(length + size, most);
+    const clusters = groups.takeRange(start, length);
+    if (insertRun(edit, ino, found.length, start, length, 0) !== 0) return undefined;
+    setSectors(sb, blocks.view, at, inodeSectors(sb, blocks.view, at) + clusters * sectorsIn(sb));
+    for (let n = 0; n < length; n++) found.push(start + n);
+    from = start + length;
   }
-  const seed = inodeSeed(sb, ino, 0);
-  const take = (): number => {
-    const block = next(goal);
-    if (block > 0) groups.takeRange(block, 1);
-    clusters++;
-    return block;
-  };
-  const nodes = writeExtents(blocks, sb, at, seed, { extents, nodes: [] }, take);
-  if (!Array.isArray(nodes)) return undefined;
-  setSectors(sb, blocks.view, at, inodeSectors(sb, blocks.view, at) + clusters * sectorsIn(sb));
   return found;
 }
 

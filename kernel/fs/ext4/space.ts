@@ -50,6 +50,8 @@ export class Space {
   readonly #sb: Super;
   readonly #totals: Float64Array;
   readonly runMax: Int32Array;
+  /** Room for one bitmap: of whoever looks at a group, and of nobody between two looks. */
+  readonly scratch: DataView;
   readonly #pending: readonly [Uint8Array, Uint8Array];
   readonly #pendingViews: readonly [DataView, DataView];
   /** [2 * group + parity] -> clusters pending there. */
@@ -65,6 +67,7 @@ export class Space {
     this.#stride = Math.ceil(sb.clustersPerGroup / 32) * 4;
     this.#totals = memory.float64(T.words);
     this.runMax = memory.int32(sb.groups);
+    this.scratch = new DataView(new ArrayBuffer(sb.blockSize));
     const bytes = options.journal ? this.#stride * sb.groups : 0;
     const bitmaps = [memory.uint8(bytes), memory.uint8(bytes)] as const;
     this.#pending = bitmaps;

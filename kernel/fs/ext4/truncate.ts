@@ -76,7 +76,11 @@ class Cutter {
     const { view } = this.#image;
     if (extentHeaderFault(this.#sb, view, at, root, depth) !== undefined) return at;
     let here = at;
-    const writable = (): number => (root ? at : (here = this.#image.writable(block)));
+    let isChanged = false;
+    const writable = (): number => {
+      isChanged = true;
+      return root ? at : (here = this.#image.writable(block));
+    };
     let entries = le16(view, at + EXTENT_HEADER.eh_entries);
     const before = entries;
     for (; entries > 0; entries--) {
@@ -106,12 +110,15 @@ class Cutter {
       setLe16(view, at + EXTENT_HEADER.eh_depth, 0);
       setLe16(view, at + EXTENT_HEADER.eh_max, (I_BLOCK_BYTES - EXTENT_HEADER.bytes) / EXTENT.bytes);
     }
-    if (!root && here !== at) setExtentChecksum(this.#sb, this.#seed, this.#image.bytes, view, here);
+    if (!root && isChanged) setExtentChecksum(this.#sb, this.#seed, this.#image.bytes, view, here);
     return here;
   }
 
-  /** `count` block numbers at an address that may be written, each the root of a tree of `depth`, from block lblk on. */
-  indirect(slotsAt: () => number, count: number, depth: number, lblk: number): void {
+  /**
+   * `count` block numbers at an address, each the root of a tree of `depth`, from block lblk on. `stays`: the address may
+   * be written; else it lies in a block that goes itself, and is only read.
+   */
+  indirect(slotsAt: () => number, stays: boolean, count: number, depth: number, lblk: number): void {
     const { view } = this.#image;
     const span = (this.#sb.blockSize / 4) ** depth;
     for (let n = count - 1; n >= 0; n--) {
@@ -120,22 +127,17 @@ class Cutter {
       const child = le32(view, slotsAt() + 4 * n);
       if (child === 0) continue;
       const there = child >= this.#sb.firstDataBlock && child < this.#sb.blocksCount;
+      const childStays = first < this.#from;
       if (there && depth > 0) {
         if (this.#seen.has(child)) continue;
         this.#seen.add(child);
-        const inner = first < this.#from ? () => this.#image.writable(child) : () => this.#image.at(child);
-        this.indirect(inner, this.#sb.blockSize / 4, depth - 1, first);
+        const inner = childStays ? () => this.#image.writable(child) : () => this.#image.at(child);
+        this.indirect(inner, childStays, this.#sb.blockSize / 4, depth - 1, first);
       }
-      if (first < this.#from) continue;
+      if (childStays) continue;
       if (there) this.#free(child, 1);
-      // What lies in a block that goes itself need not be written.
-      if (first >= this.#from && this.#isWritten(slotsAt())) setLe32(view, slotsAt() + 4 * n, 0);
+      if (stays) setLe32(view, slotsAt() + 4 * n, 0);
     }
-  }
-
-  /** Private copies lie behind the image's own blocks, or it is the inode that is being cut. */
-  #isWritten(at: number): boolean {
-    return at >= this.#image.count * this.#sb.blockSize;
   }
 }
 
@@ -161,8 +163,8 @@ export function truncateMap(
     const spans = [1, 2, 3].map((depth) => (sb.blockSize / 4) ** depth);
     const starts = spans.map((span) => (lblk += span) - span);
     for (let n = TIND_BLOCK - IND_BLOCK; n >= 0; n--)
-      cutter.indirect(() => base + 4 * (IND_BLOCK + n), 1, n + 1, starts[n]!);
-    cutter.indirect(() => base, NDIR_BLOCKS, 0, 0);
+      cutter.indirect(() => base + 4 * (IND_BLOCK + n), true, 1, n + 1, starts[n]!);
+    cutter.indirect(() => base, true, NDIR_BLOCKS, 0, 0);
   }
   setSectors(sb, view, inode, inodeSectors(sb, view, inode) - cutter.freedClusters * sectorsIn(sb));
 }
