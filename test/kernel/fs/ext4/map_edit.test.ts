@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import { ENOSPC } from "../../../../kernel/abi/errno.ts";
 import type { BlockImage } from "../../../../kernel/fs/block_image.ts";
 import { Checker } from "../../../../kernel/fs/ext4/check.ts";
-import { addName } from "../../../../kernel/fs/ext4/dir_edit.ts";
+import { addName } from "../../../../kernel/fs/ext4/dir_replay.ts";
 import { imageEdit } from "../../../../kernel/fs/ext4/edit.ts";
 import type { Edit } from "../../../../kernel/fs/ext4/edit.ts";
 import { walkMap } from "../../../../kernel/fs/ext4/file.ts";

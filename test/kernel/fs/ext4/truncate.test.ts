@@ -3,7 +3,7 @@ import { fc, test } from "@fast-check/vitest";
 import { expect } from "vitest";
 import { Checker } from "../../../../kernel/fs/ext4/check.ts";
 import { setInodeChecksum } from "../../../../kernel/fs/ext4/csum.ts";
-import { addName } from "../../../../kernel/fs/ext4/dir_edit.ts";
+import { addName } from "../../../../kernel/fs/ext4/dir_replay.ts";
 import { imageEdit } from "../../../../kernel/fs/ext4/edit.ts";
 import { walkMap } from "../../../../kernel/fs/ext4/file.ts";
 import { inodeAt } from "../../../../kernel/fs/ext4/group.ts";
