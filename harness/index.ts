@@ -12,3 +12,7 @@ export { DEVICE_ATTACKS } from "./blk/device_attacks.ts";
 export { DRIVER_ATTACKS, End as DeviceEnd } from "./blk/driver_attacks.ts";
 export { HostileDeviceRun } from "./blk/hostile_device.ts";
 export { HostileDriverRun } from "./blk/hostile_driver.ts";
+export { DamagedImage, KINDS as DAMAGE_KINDS } from "./ext4/damage/damage.ts";
+export { ABSENT_NAME } from "./ext4/damage/hostile.ts";
+export { SMALL_IMAGES } from "./ext4/damage/small_images.ts";
+export type { SmallImage } from "./ext4/damage/small_images.ts";

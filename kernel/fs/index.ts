@@ -6,8 +6,9 @@ export { Checker } from "./ext4/check.ts";
 export type { CheckReport } from "./ext4/check.ts";
 export { DAMAGE } from "./ext4/check_state.ts";
 export type { Damage, DamageKind } from "./ext4/check_state.ts";
+export * as ext4Csum from "./ext4/csum.ts";
 export { inodeHas } from "./ext4/csum.ts";
-export { walkDir } from "./ext4/dir.ts";
+export { lookup, walkDir } from "./ext4/dir.ts";
 export { imageEdit } from "./ext4/edit.ts";
 export type { Edit } from "./ext4/edit.ts";
 export type { EntryVisitor } from "./ext4/dir.ts";
@@ -23,6 +24,7 @@ export {
   FC_TL,
   tagLengthOk,
 } from "./ext4/fast_commit.ts";
+export { nameHash } from "./ext4/hash.ts";
 export { readFile, readLink, walkMap } from "./ext4/file.ts";
 export { imageOf, makeExt4 } from "./ext4/mkfs.ts";
 export type { MadeExt4 } from "./ext4/mkfs.ts";
@@ -50,6 +52,7 @@ export { blockSizeAt, featureNames, isRefusal, readSuper } from "./ext4/super.ts
 export type { Refusal, Super } from "./ext4/super.ts";
 export { blockArea, ibodyArea, walkXattrs, xattrName } from "./ext4/xattr.ts";
 export { headerType, journalAt, tagBlock, tagFlags } from "./jbd2/journal.ts";
+export * as jbd2Journal from "./jbd2/journal.ts";
 export type { Journal } from "./jbd2/journal.ts";
 export * as jbd2Layout from "./jbd2/layout.ts";
 export { Tmpfs } from "./tmpfs/tmpfs.ts";

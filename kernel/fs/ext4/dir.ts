@@ -121,6 +121,8 @@ export function walkDir(blocks: Blocks, sb: Super, dir: number, visitor: EntryVi
   const count = Math.ceil(inodeSizeBytes(sb, view, dir) / sb.blockSize);
   const mapped: Mapped = { pblk: 0, length: 0, unwritten: false };
   let result: 0 | Errno = 0;
+  // A map whose blocks are one block again and again would be walked for minutes: no directory is larger than the whole.
+  let left = sb.blocksCount;
   for (let lblk = 0; lblk < count;) {
     const fault = mapBlock(blocks, sb, dir, lblk, mapped);
     if (fault !== 0) return fault;
@@ -130,7 +132,7 @@ export function walkDir(blocks: Blocks, sb: Super, dir: number, visitor: EntryVi
     }
     for (let n = 0; n < mapped.length && lblk < count; n++, lblk++) {
       const at = blocks.at(mapped.pblk + n);
-      if (at < 0) return EFSCORRUPTED;
+      if (at < 0 || left-- === 0) return EFSCORRUPTED;
       const ended = walkEntries(sb, view, at, at + sb.blockSize, visitor);
       if (ended === STOPPED) return 0;
       if (ended !== undefined) result = EFSCORRUPTED;

@@ -11,6 +11,7 @@ import type { Blocks } from "../blocks.ts";
 import type { Mapped } from "./extent.ts";
 import { mapBlock } from "./file.ts";
 import { nameHash } from "./hash.ts";
+import { inodeSizeBytes } from "./inode.ts";
 import { INCOMPAT } from "./layout.ts";
 import {
   DIRENT,
@@ -103,7 +104,8 @@ export function htreeLookup(
     nodes.push(node);
     entries.push(lastBefore(view, node, false, hash));
   }
-  for (;;) {
+  // Entries that all have the name's hash and lead to one block would be followed for minutes: a leaf has one entry.
+  for (let left = Math.min(inodeSizeBytes(sb, view, dir) / sb.blockSize, sb.blocksCount); left > 0; left--) {
     const block = blockAt(dxBlock(view, nodes[levels]!, levels === 0, entries[levels]!));
     if (block < 0) return false;
     if (leaf(block, mapped.pblk)) return true;
@@ -121,6 +123,7 @@ export function htreeLookup(
       entries[level + 1] = 0;
     }
   }
+  return false;
 }
 
 /** Last entry whose hash is not above the given one; the first one stands for 0. */

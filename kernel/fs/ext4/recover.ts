@@ -157,7 +157,6 @@ export function recover(image: BlockImage, sb: Super, { policy, now }: RecoverOp
       if (journal.errno !== 0) damage.push(`the journal was aborted with error ${journal.errno}`);
     }
   }
-  if (fast !== undefined && fast.replayed > 0) damage.push(...mendCounts(image, after, fast, now));
   const at = superAt(image, after);
   const { view } = image;
   const state = le16(view, at + SB.s_state);
@@ -166,6 +165,8 @@ export function recover(image: BlockImage, sb: Super, { policy, now }: RecoverOp
       ? processOrphans(image, after, at, now)
       : { deleted: 0, truncated: 0, faults: [] };
   damage.push(...orphans.faults);
+  // After the orphans: whoever has neither links nor names is nobody's in the eyes of the survey.
+  if (fast !== undefined && fast.replayed > 0) damage.push(...mendCounts(image, after, fast, now));
   setLe32(view, at + SB.s_feature_incompat, le32(view, at + SB.s_feature_incompat) & ~INCOMPAT.needs_recovery);
   setLe16(view, at + SB.s_state, damage.length === 0 ? state | STATE_VALID : state & ~STATE_VALID);
   sumCounts(image, after, at);

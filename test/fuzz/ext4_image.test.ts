@@ -1,0 +1,10 @@
+import { expect, it } from "vitest";
+import { target } from "../../fuzz/ext4_image.ts";
+
+it("a thousand damaged images harm neither recovery, checker nor reader", () => {
+  expect(target.run(1, 1000, () => undefined)).toEqual({ runs: 1000 });
+});
+
+it("a checker that is content with everything is found (canary)", () => {
+  expect(target.canary(1).failure?.message).toMatch(/the checker calls it clean/);
+});
