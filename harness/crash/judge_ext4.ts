@@ -2,7 +2,8 @@
  * Judges crash states of an ext4: recovered as Linux or e2fsck does it, checked as a whole, and asked for what had been
  * promised. All of it on the state's overlay, which is then as it was.
  *
- * - new Ext4Judge(disk, policy)      panics on an image that holds no ext4; see ext4BlockSize()
+ * - new Ext4Judge(disk, policy)      panics on an image that holds no ext4: see blockSizeOf() of explore.ts
+ * - judge.remembers = false          every state is looked at anew, to measure what that costs
  * - judge.verdict(torn, markers)     of the state that the disk shows now
  *
  * Many states recover to the same content: its verdict is remembered by a key of all blocks but the journal's, which
@@ -24,6 +25,7 @@ export class Ext4Judge {
   readonly #known = new Map<string, Verdict>();
   readonly #structure = new Map<number, Verdict>();
   promises: Promises | undefined;
+  remembers = true;
   recovered = 0;
 
   constructor(disk: CrashDisk, policy: Policy) {
@@ -43,11 +45,17 @@ export class Ext4Judge {
     const done = recover(image, before, { policy: this.#policy, now: 0 });
     if (isRefusal(done)) return refused(done.reason, torn && done.reason.includes("superblock"));
     if (done.damage.length > 0) return { class: "recovery", why: done.damage[0]! };
+    if (!this.remembers) this.#forget();
     const content = this.#disk.dataKey();
     const key = `${content} ${markers}`;
     let found = this.#known.get(key);
     if (found === undefined) this.#known.set(key, (found = this.#look(content, markers)));
     return found;
+  }
+
+  #forget(): void {
+    this.#known.clear();
+    this.#structure.clear();
   }
 
   #look(content: number, markers: number): Verdict {

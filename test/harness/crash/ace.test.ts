@@ -3,10 +3,11 @@ import { describe, expect, it } from "vitest";
 import { aceSpace } from "../../../harness/crash/ace.ts";
 import type { AceCall, AceWorkload } from "../../../harness/crash/ace.ts";
 
+const parent = (path: string): string => (path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "/");
+
 /** What a call needs, asked of the plainest model there is; undefined when all is well. */
 function wrong({ calls }: AceWorkload): string | undefined {
   const nodes = new Map<string, "f" | "d">([["/", "d"]]);
-  const parent = (path: string): string => (path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "/");
   const inside = (dir: string): string[] => [...nodes.keys()].filter((path) => path.startsWith(`${dir}/`));
   const step = ({ op, path, to }: AceCall): string | undefined => {
     const here = nodes.get(path);
