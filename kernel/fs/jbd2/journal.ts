@@ -2,6 +2,7 @@
  * A journal on an image: where its blocks lie, and what its superblock says. layout.ts draws it.
  *
  * - loadJournal(image, map)          Journal, or what is wrong with it; `map` is where each of its blocks lies
+ * - readJournalSuper(bytes, ...)     the same of a superblock alone: for a journal that is written (jbd2.ts)
  * - tagBytes, readTag                the four forms of a descriptor's tags
  * - blockCsumOk, tagCsumOk, setSuperCsum    csum v2 and v3
  *
@@ -43,10 +44,8 @@ const INCOMPAT_KNOWN =
   JINCOMPAT_CSUM_V3 |
   JINCOMPAT_FAST_COMMIT;
 
-export interface Journal {
-  readonly image: BlockImage;
-  /** Block of the journal -> block of the device. */
-  readonly map: Int32Array;
+/** What a journal's superblock says. */
+export interface JournalSuper {
   readonly blockSize: number;
   /** Blocks in use of the journal, its superblock and the fast-commit area among them. */
   readonly maxlen: number;
@@ -68,6 +67,12 @@ export interface Journal {
   readonly tagBytes: number;
 }
 
+export interface Journal extends JournalSuper {
+  readonly image: BlockImage;
+  /** Block of the journal -> block of the device. */
+  readonly map: Int32Array;
+}
+
 export interface JournalFault {
   readonly errno: Errno;
   readonly reason: string;
@@ -75,10 +80,10 @@ export interface JournalFault {
 
 const fault = (errno: Errno, reason: string): JournalFault => ({ errno, reason });
 
-export const isJournalFault = (value: Journal | JournalFault): value is JournalFault => "reason" in value;
+export const isJournalFault = (value: JournalSuper | JournalFault): value is JournalFault => "reason" in value;
 
 /** Checksum of a journal superblock at an address. */
-function superCsum(bytes: Uint8Array, at: number): number {
+export function superCsum(bytes: Uint8Array, at: number): number {
   const crc = crc32cWord(crc32c(0xffffffff, bytes, at, JSB.s_checksum), 0);
   return crc32c(crc, bytes, at + JSB.s_users, JSB.bytes - JSB.s_users);
 }
@@ -88,9 +93,20 @@ export function setSuperCsum(journal: Journal, at: number): void {
 }
 
 export function loadJournal(image: BlockImage, map: Int32Array): Journal | JournalFault {
-  const { view, bytes, blockSize } = image;
   const at = map.length > 0 ? image.at(map[0]!) : -1;
   if (at < 0) return fault(EFSCORRUPTED, "the journal has no superblock");
+  const found = readJournalSuper(image.bytes, image.view, at, image.blockSize, map.length);
+  return isJournalFault(found) ? found : { ...found, image, map };
+}
+
+/** Of the superblock at an address; the journal has `blocks` blocks on the device. */
+export function readJournalSuper(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  blockSize: number,
+  blocks: number,
+): JournalSuper | JournalFault {
   if (be32(view, at + JSB.h_magic) !== JBD2_MAGIC) return fault(EFSCORRUPTED, "the journal's magic is wrong");
   const type = be32(view, at + JSB.h_blocktype);
   if (type !== JBLOCK_SUPER_V1 && type !== JBLOCK_SUPER_V2)
@@ -112,7 +128,7 @@ export function loadJournal(image: BlockImage, map: Int32Array): Journal | Journ
   if (be32(view, at + JSB.s_blocksize) !== blockSize)
     return fault(EFSCORRUPTED, `the journal's block size ${be32(view, at + JSB.s_blocksize)} is not ${blockSize}`);
   const maxlen = be32(view, at + JSB.s_maxlen);
-  if (maxlen > map.length) return fault(EFSCORRUPTED, `the journal has ${map.length} blocks, not ${maxlen}`);
+  if (maxlen > blocks) return fault(EFSCORRUPTED, `the journal has ${blocks} blocks, not ${maxlen}`);
   const fast = (incompat & JINCOMPAT_FAST_COMMIT) !== 0;
   const fcBlocks = fast ? be32(view, at + JSB.s_num_fc_blks) || JFC_BLOCKS_DEFAULT : 0;
   const first = be32(view, at + JSB.s_first);
@@ -123,8 +139,6 @@ export function loadJournal(image: BlockImage, map: Int32Array): Journal | Journ
   const start = be32(view, at + JSB.s_start);
   if (start >= maxlen) return fault(EFSCORRUPTED, `the journal's tail is block ${start} of ${maxlen}`);
   return {
-    image,
-    map,
     blockSize,
     maxlen,
     first,
