@@ -53,3 +53,14 @@ export const JOURNALS_MAX = 16;
 export const CACHE_IOS_MAX = 128;
 /** Pages in one request of the page cache: 1 MiB. */
 export const IO_PAGES_MAX = 256;
+/** Mounts of one tree; their numbers share 2^53 with 40 bits of an inode number. */
+export const MOUNTS_MAX = 64;
+/** Symbolic links followed in one path (Linux: MAXSYMLINKS). */
+export const SYMLINKS_MAX = 40;
+/** Supplementary groups of one task. */
+export const GROUPS_MAX = 32;
+/** Longest extended attribute's name, and value (Linux: XATTR_NAME_MAX, XATTR_SIZE_MAX). */
+export const XATTR_NAME_MAX = 255;
+export const XATTR_SIZE_MAX = 65_536;
+/** Rounds in which a bare file system moves a waiting call along before it counts as stuck. */
+export const FINISH_ROUNDS_MAX = 10_000_000;

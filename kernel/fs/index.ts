@@ -69,3 +69,7 @@ export type { JournalFeatures } from "./jbd2/log_super.ts";
 export { recoverJournal } from "./jbd2/recovery.ts";
 export type { Recovery } from "./jbd2/recovery.ts";
 export type { JournalOwner } from "./jbd2/state.ts";
+export { finish, Vfs } from "./vfs/vfs.ts";
+export type { At } from "./vfs/vfs.ts";
+export type { FileStat } from "./vfs/attr.ts";
+export type { VfsOptions } from "./vfs/state.ts";

@@ -16,6 +16,7 @@ import { NS_PER_SEC, PAGE_SIZE } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
 import { KeyTable } from "../../lib/key_table.ts";
 import { layout } from "../../lib/layout.ts";
+import { NameHash } from "../name_hash.ts";
 import { listAdd, listCount, listDel, listInit } from "../../lib/slot_list.ts";
 
 export const INO_ROOT = 1;
@@ -54,9 +55,6 @@ export const INODE = layout(
   "next",
 );
 
-const NAME = layout("ino", "dir", "hash", "chain", "length");
-const NAME_BYTES = 256;
-
 /** Words of `counts`. */
 const COUNT = layout("inodeFree", "inodesUsed", "pageFree", "pagesUsed", "nameFree", "namesUsed", "nextSeq");
 
@@ -80,15 +78,13 @@ export class TmpfsState {
   readonly pageNext: Int32Array;
   readonly pagePrev: Int32Array;
   readonly byPage: KeyTable;
-  readonly name: Int32Array;
-  readonly nameBytes: Uint8Array;
+  readonly nameInos: Int32Array;
+  readonly nameHash: NameHash;
   readonly nameSeq: Float64Array;
   /** Lists of names: node n is name n, node names + ino the head of a directory's, oldest behind the head. */
   readonly nameNext: Int32Array;
   readonly namePrev: Int32Array;
   readonly names: number;
-  /** Hash -> 1 + first name of the chain. */
-  readonly buckets: Int32Array;
   private readonly counts: Float64Array;
 
   /** Writes nothing: reset() makes it empty. */
@@ -100,8 +96,6 @@ export class TmpfsState {
     );
     this.options = options;
     this.names = inodes;
-    let places = 4;
-    while (places < this.names) places *= 2;
     this.counts = memory.float64(COUNT.words);
     this.inode = memory.float64((inodes + 1) * INODE.words);
     this.bytes = memory.uint8(pages * PAGE_SIZE);
@@ -109,12 +103,11 @@ export class TmpfsState {
     this.pageNext = memory.int32(pages + inodes + 1);
     this.pagePrev = memory.int32(pages + inodes + 1);
     this.byPage = new KeyTable(memory, pages);
-    this.name = memory.int32(this.names * NAME.words);
-    this.nameBytes = memory.uint8(this.names * NAME_BYTES);
+    this.nameInos = memory.int32(this.names);
+    this.nameHash = new NameHash(memory, this.names);
     this.nameSeq = memory.float64(this.names);
     this.nameNext = memory.int32(this.names + inodes + 1);
     this.namePrev = memory.int32(this.names + inodes + 1);
-    this.buckets = memory.int32(places);
   }
 
   reset(): void {
@@ -122,7 +115,7 @@ export class TmpfsState {
     this.counts.fill(0);
     this.inode.fill(0);
     this.byPage.clear();
-    this.buckets.fill(0);
+    this.nameHash.clear();
     for (let ino = 1; ino <= inodes; ino++) this.set(ino, INODE.next, ino < inodes ? ino + 1 : 0);
     for (let page = 0; page < pages; page++) this.pageNext[page] = page + 1 < pages ? page + 1 : -1;
     for (let n = 0; n < this.names; n++) this.nameNext[n] = n + 1 < this.names ? n + 1 : -1;
@@ -228,35 +221,20 @@ export class TmpfsState {
   }
 
   nameIno(n: number): number {
-    return this.name[n * NAME.words + NAME.ino]!;
+    return this.nameInos[n]!;
   }
 
   setNameIno(n: number, ino: number): void {
-    this.name[n * NAME.words + NAME.ino] = ino;
+    this.nameInos[n] = ino;
   }
 
   nameText(n: number): Uint8Array {
-    return this.nameBytes.subarray(n * NAME_BYTES, n * NAME_BYTES + this.name[n * NAME.words + NAME.length]!);
+    return this.nameHash.text(n);
   }
 
   /** The row of a name, or -1. */
   findName(dir: number, text: Uint8Array): number {
-    const { name } = this;
-    const hash = hashName(dir, text);
-    for (
-      let n = this.buckets[hash & (this.buckets.length - 1)]! - 1;
-      n >= 0;
-      n = name[n * NAME.words + NAME.chain]! - 1
-    )
-      if (name[n * NAME.words + NAME.hash] === hash && name[n * NAME.words + NAME.dir] === dir && this.isText(n, text))
-        return n;
-    return -1;
-  }
-
-  private isText(n: number, text: Uint8Array): boolean {
-    if (this.name[n * NAME.words + NAME.length] !== text.length) return false;
-    for (let at = 0; at < text.length; at++) if (this.nameBytes[n * NAME_BYTES + at] !== text[at]) return false;
-    return true;
+    return this.nameHash.find(dir, text);
   }
 
   get namesFree(): number {
@@ -269,32 +247,16 @@ export class TmpfsState {
     assert(n >= 0, "tmpfs: addName without a free row");
     this.counts[COUNT.nameFree] = this.nameNext[n]!;
     this.counts[COUNT.namesUsed]!++;
-    const hash = hashName(dir, text);
-    const bucket = hash & (this.buckets.length - 1);
-    const at = n * NAME.words;
-    this.name[at + NAME.ino] = ino;
-    this.name[at + NAME.dir] = dir;
-    this.name[at + NAME.hash] = hash;
-    this.name[at + NAME.chain] = this.buckets[bucket]!;
-    this.name[at + NAME.length] = text.length;
-    this.nameBytes.set(text, n * NAME_BYTES);
-    this.buckets[bucket] = n + 1;
+    this.nameHash.add(n, dir, text);
+    this.nameInos[n] = ino;
     this.nameSeq[n] = this.counts[COUNT.nextSeq]!++;
     listAdd(this.nameNext, this.namePrev, this.namePrev[this.names + dir]!, n);
     this.set(dir, INODE.names, this.get(dir, INODE.names) + 1);
   }
 
   removeName(n: number): void {
-    const at = n * NAME.words;
-    const dir = this.name[at + NAME.dir]!;
-    const bucket = this.name[at + NAME.hash]! & (this.buckets.length - 1);
-    if (this.buckets[bucket] === n + 1) this.buckets[bucket] = this.name[at + NAME.chain]!;
-    else {
-      let before = this.buckets[bucket]! - 1;
-      while (this.name[before * NAME.words + NAME.chain] !== n + 1)
-        before = this.name[before * NAME.words + NAME.chain]! - 1;
-      this.name[before * NAME.words + NAME.chain] = this.name[at + NAME.chain]!;
-    }
+    const dir = this.nameHash.owner(n);
+    this.nameHash.remove(n);
     listDel(this.nameNext, this.namePrev, n);
     this.nameNext[n] = this.counts[COUNT.nameFree]!;
     this.counts[COUNT.nameFree] = n;
@@ -351,11 +313,4 @@ export class TmpfsState {
     assert(used.pages === this.counts[COUNT.pagesUsed], "tmpfs: the count of pages is wrong");
     assert(used.names === this.counts[COUNT.namesUsed], "tmpfs: the count of names is wrong");
   }
-}
-
-/** FNV-1a over the directory's number and the name. */
-function hashName(dir: number, text: Uint8Array): number {
-  let hash = Math.imul(0x811c9dc5 ^ dir, 0x01000193);
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text[at]!, 0x01000193);
-  return (hash ^ (hash >>> 15)) | 0;
 }
