@@ -193,8 +193,7 @@ export function planExt4(options: MakeOptions): Plan | Refusal {
   const sizes = sizesOf(options, features);
   if ("reason" in sizes) return sizes;
   const { blockSize, clusterBits, inodeSize } = sizes;
-  const { incompat } = features;
-  let { compat } = features;
+  let { compat, incompat } = features;
   const notes: string[] = [];
   const has64bit = (incompat & INCOMPAT["64bit"]) !== 0;
   const descSize = has64bit ? GD.bytes : GD_SIZE_MIN;
@@ -203,13 +202,12 @@ export function planExt4(options: MakeOptions): Plan | Refusal {
   const wantedBlocks = Math.floor(asked / 2 ** clusterBits) * 2 ** clusterBits;
   const limit = has64bit ? 2 ** 48 : 2 ** 32;
   if (wantedBlocks >= limit) return refuse(`${wantedBlocks} blocks need the feature 64bit`);
-  const ratio = Math.max(options.inodeRatio ?? defaultInodeRatio(options.sizeBytes), blockSize);
+  const ratio = Math.max(options.inodeRatio ?? defaultInodeRatio(options.sizeBytes), blockSize * 2 ** clusterBits);
   const inodes = options.inodes ?? Math.floor((wantedBlocks * blockSize) / ratio);
   const flexBg = (incompat & INCOMPAT.flex_bg) !== 0;
   const groupsPerFlex = flexBg ? (options.groupsPerFlex ?? GROUPS_PER_FLEX) : 1;
   if (!isPowerOfTwo(groupsPerFlex)) return refuse(`${groupsPerFlex} groups in a flex group is no power of two`);
 
-  const hasMetaBg = (incompat & INCOMPAT.meta_bg) !== 0;
   const backup2 = (compat & COMPAT.sparse_super2) !== 0;
   const sparse = (features.roCompat & RO_COMPAT.sparse_super) !== 0;
   let { blocksPerGroup } = sizes;
@@ -232,9 +230,13 @@ export function planExt4(options: MakeOptions): Plan | Refusal {
     let reserved = 0;
     if ((compat & COMPAT.resize_inode) !== 0)
       reserved = reservedGdt(blocksCount, blocksPerGroup, blockSize, descSize, firstDataBlock, descBlocks);
-    if (reserved + descBlocks > (blocksPerGroup * 3) / 4)
-      return refuse("the descriptors would fill their groups: use meta_bg,^resize_inode");
-    const gdt = hasMetaBg ? 1 : descBlocks;
+    if (reserved + descBlocks > (blocksPerGroup * 3) / 4) {
+      notes.push("the descriptors would fill their groups: meta_bg instead of resize_inode");
+      incompat |= INCOMPAT.meta_bg;
+      compat &= ~COMPAT.resize_inode;
+      reserved = 0;
+    }
+    const gdt = (incompat & INCOMPAT.meta_bg) !== 0 ? 1 : descBlocks;
     if (3 + itableBlocks + reserved + gdt > blocksPerGroup)
       return refuse(`${inodes} inodes are too many: their tables do not fit the groups`);
     const backupGroups = backup2 ? backupsOf(groups) : ([0, 0] as const);
