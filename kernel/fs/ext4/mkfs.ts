@@ -114,6 +114,9 @@ export function makeExt4(options: MakeOptions): MadeExt4 | Refusal {
   // Only now is there anything to be allocated from.
   const edit = imageEdit(blocks, sb, { sec: options.now });
   sumCounts(blocks, sb, superAt);
+  const journalBlocks = plan.journalBlocks + plan.fastCommitBlocks;
+  if (options.journalBytes !== undefined && journalBlocks > edit.groups.space!.freeClusters * 2 ** (sb.clusterBits - 1))
+    return { errno: ENOSPC, reason: `a journal of ${journalBlocks} blocks takes more than half of what is free` };
   setLe32(blocks.view, superAt + SB.s_overhead_blocks, overheadOfAll(sb, superAt, blocks.view, plan));
   const journal = (sb.compat & COMPAT.has_journal) !== 0;
   const done =
