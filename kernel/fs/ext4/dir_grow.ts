@@ -11,15 +11,15 @@ import type { Edit } from "./edit.ts";
 import { inodeGeneration, inodeSizeBytes } from "./inode.ts";
 import { editInode, sealInode, setInodeSize } from "./inode_edit.ts";
 import { INCOMPAT } from "./layout.ts";
-import { mapCreate } from "./first_fit.ts";
-import type { MapCreated } from "./first_fit.ts";
+import { mapCreate } from "./map_edit.ts";
+import type { Created } from "./map_edit.ts";
 
 export interface Appended {
   lblk: number;
   pblk: number;
 }
 
-const mapped: MapCreated = { pblk: 0, length: 0, unwritten: false, isNew: false };
+const mapped: Created = { pblk: 0, length: 0, unwritten: false, isNew: false };
 
 export const dirSeed = ({ blocks, sb }: Edit, ino: number, at: number): number =>
   inodeSeed(sb, ino, inodeGeneration(blocks.view, at));
@@ -29,7 +29,7 @@ export function appendBlock(edit: Edit, dir: number, out: Appended): 0 | Errno {
   const size = inodeSizeBytes(sb, blocks.view, editInode(edit, dir));
   if (size + sb.blockSize >= 2 ** 32 && (sb.incompat & INCOMPAT.large_dir) === 0) return ENOSPC;
   const lblk = size / sb.blockSize;
-  const result = mapCreate(edit, dir, lblk, 1, { unwritten: false }, mapped);
+  const result = mapCreate(edit, dir, lblk, 1, 0, mapped);
   if (result !== 0) return result;
   out.lblk = lblk;
   out.pblk = mapped.pblk;

@@ -4,6 +4,7 @@
  * - dxRootFault, dxNodeFault       what is wrong with an inner block
  * - dxCountOffset(root)            where limit and count lie in it
  * - htreeLookup(...)               the leaves that may hold a name, in order
+ * - walkLeaves(...)                the leaves from a hash on, in order
  * - lastBefore(...)                the entry of a node that a hash belongs to
  */
 import { le16, le32 } from "../../lib/bytes.ts";
@@ -75,9 +76,12 @@ export function dxNodeFault(sb: Super, view: DataView, at: number): string | und
   return countFault(sb, view, at, false);
 }
 
+/** The hash after the last leaf. */
+export const HASHES_END = 2 ** 32;
+
 /**
- * Gives `leaf` the address and the number of each leaf block that may hold the name, until it returns true. False: the tree cannot be used,
- * or the name is not looked up by hash.
+ * Gives `leaf` the address and the number of each leaf block that may hold the name, until it returns true. False: the
+ * tree cannot be used, or the name is not looked up by hash.
  */
 export function htreeLookup(
   blocks: Blocks,
@@ -87,13 +91,36 @@ export function htreeLookup(
   leaf: (at: number, block: number) => boolean,
 ): boolean {
   if (name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))) return false;
+  const version = htreeVersion(blocks, sb, dir);
+  if (version < 0) return false;
+  const hash = nameHash(sb, version, name, 0, name.length);
+  // The next leaf goes on with the same hash when its own entry says so by its lowest bit.
+  return walkLeaves(blocks, sb, dir, hash, (at, block, next) => !leaf(at, block) && next === hash + 1);
+}
+
+/** hash_version of a directory's tree, -1 when its root cannot be used. */
+export function htreeVersion(blocks: Blocks, sb: Super, dir: number): number {
+  const root = mapBlock(blocks, sb, dir, 0, mapped) === 0 && mapped.pblk > 0 ? blocks.at(mapped.pblk) : -1;
+  return root < 0 || dxRootFault(sb, blocks.view, root) !== undefined ? -1 : dxHashVersion(blocks.view, root);
+}
+const mapped: Mapped = { pblk: 0, length: 0, unwritten: false };
+
+/**
+ * The leaves from the one of a hash on, in the order of hashes, until `leaf` returns false. `next` is the hash of the leaf
+ * that follows as its entry has it, HASHES_END after the last one. False: the tree cannot be used.
+ */
+export function walkLeaves(
+  blocks: Blocks,
+  sb: Super,
+  dir: number,
+  hash: number,
+  leaf: (at: number, block: number, next: number) => boolean,
+): boolean {
   const { view } = blocks;
-  const mapped: Mapped = { pblk: 0, length: 0, unwritten: false };
   const blockAt = (lblk: number): number =>
     mapBlock(blocks, sb, dir, lblk, mapped) === 0 && mapped.pblk > 0 ? blocks.at(mapped.pblk) : -1;
   const root = blockAt(0);
   if (root < 0 || dxRootFault(sb, view, root) !== undefined) return false;
-  const hash = nameHash(sb, dxHashVersion(view, root), name, 0, name.length);
   const levels = dxLevels(view, root);
   /** Path from the root: node addresses and entries. */
   const nodes = [root];
@@ -108,14 +135,12 @@ export function htreeLookup(
   for (let left = Math.min(inodeSizeBytes(sb, view, dir) / sb.blockSize, sb.blocksCount); left > 0; left--) {
     const block = blockAt(dxBlock(view, nodes[levels]!, levels === 0, entries[levels]!));
     if (block < 0) return false;
-    if (leaf(block, mapped.pblk)) return true;
-    // The next leaf goes on with the same hash when its own entry says so by its lowest bit.
+    const pblk = mapped.pblk;
     let level = levels;
     while (level >= 0 && entries[level]! + 1 >= dxCount(view, nodes[level]!, level === 0)) level--;
-    if (level < 0) return true;
+    const next = level < 0 ? HASHES_END : dxHash(view, nodes[level]!, level === 0, entries[level]! + 1);
+    if (!leaf(block, pblk, next) || level < 0) return true;
     entries[level]!++;
-    const next = dxHash(view, nodes[level]!, level === 0, entries[level]!);
-    if ((next & 1) === 0 || (next & ~1) >>> 0 !== hash) return true;
     for (; level < levels; level++) {
       const node = blockAt(dxBlock(view, nodes[level]!, level === 0, entries[level]!));
       if (node < 0 || dxNodeFault(sb, view, node) !== undefined) return false;

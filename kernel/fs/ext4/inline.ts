@@ -21,12 +21,13 @@ import { setLe32 } from "../../lib/bytes.ts";
 import type { Blocks } from "../blocks.ts";
 import type { Edit } from "./edit.ts";
 import { readFile } from "./file.ts";
+import { setEmptyTree } from "./ialloc.ts";
 import { inodeFlags, inodeSectors, inodeSizeBytes, inodeType } from "./inode.ts";
 import { editInode, sealInode, setInodeSize } from "./inode_edit.ts";
 import { INCOMPAT, INODE, INODE_FLAG, I_BLOCK_BYTES, S_IFREG } from "./layout.ts";
 import { XATTR_INDEX_SYSTEM, XATTR_INLINE_NAME, XATTR_MAGIC } from "./layout_inode.ts";
-import { initMap, mapCreate } from "./first_fit.ts";
-import type { MapCreated } from "./first_fit.ts";
+import { mapCreate } from "./map_edit.ts";
+import type { Created } from "./map_edit.ts";
 import type { Super } from "./super.ts";
 import { inlineTail, xattrEntryBytes } from "./xattr.ts";
 import { ibodyMagic, ibodySpace, isItem, listBytes, readItems, setIbodyMagic, writeItems } from "./xattr_list.ts";
@@ -35,7 +36,7 @@ import type { XattrItem } from "./xattr_list.ts";
 const DATA = Uint8Array.from(XATTR_INLINE_NAME, (letter) => letter.charCodeAt(0));
 const EMPTY = new Uint8Array(0);
 
-const mapped: MapCreated = { pblk: 0, length: 0, unwritten: false, isNew: false };
+const mapped: Created = { pblk: 0, length: 0, unwritten: false, isNew: false };
 
 export const isInline = (view: DataView, inode: number): boolean =>
   (inodeFlags(view, inode) & INODE_FLAG.inline_data) !== 0;
@@ -150,8 +151,10 @@ export function takeInline(edit: Edit, ino: number): Uint8Array | Errno {
   const got = readFile(blocks, sb, inode, 0, data);
   if (got !== data.length) return EFSCORRUPTED;
   setInlineTail(edit, ino, undefined);
-  setLe32(view, inode + INODE.i_flags, (inodeFlags(view, inode) & ~INODE_FLAG.inline_data) >>> 0);
-  initMap(edit, ino);
+  const flags = inodeFlags(view, inode) & ~INODE_FLAG.inline_data;
+  setLe32(view, inode + INODE.i_flags, (flags | (sb.hasExtents ? INODE_FLAG.extents : 0)) >>> 0);
+  if (sb.hasExtents) setEmptyTree(view, inode);
+  else blocks.bytes.fill(0, inode + INODE.i_block, inode + INODE.i_block + I_BLOCK_BYTES);
   sealInode(edit, ino);
   return data;
 }
@@ -160,7 +163,7 @@ export function convertInline(edit: Edit, ino: number): 0 | Errno {
   const data = takeInline(edit, ino);
   if (typeof data === "number") return data;
   if (data.length === 0) return 0;
-  const result = mapCreate(edit, ino, 0, 1, { unwritten: false }, mapped);
+  const result = mapCreate(edit, ino, 0, 1, 0, mapped);
   if (result !== 0) return result;
   edit.blocks.bytes.set(data, edit.blocks.fresh(mapped.pblk));
   sealInode(edit, ino);

@@ -12,13 +12,12 @@ import { setBe32, setLe32, setLe16 } from "../../lib/bytes.ts";
 import { JBD2_MAGIC, JBLOCK_SUPER_V2, JSB } from "../jbd2/layout.ts";
 import { inodeSeed, setInodeChecksum, setOrphanBlockChecksum } from "./csum.ts";
 import { initDirBlock } from "./dir_block.ts";
-import { addEntry } from "./dir_edit.ts";
+import { addName } from "./dir_replay.ts";
 import type { Edit } from "./edit.ts";
 import { descAt, gdFreeBlocks } from "./group.ts";
 import { initInode } from "./ialloc.ts";
 import { inodeFlags, inodeSectors } from "./inode.ts";
 import {
-  COMPAT,
   I_BLOCK_BYTES,
   INCOMPAT,
   INODE,
@@ -33,7 +32,6 @@ import {
 } from "./layout.ts";
 import { FT_DIR } from "./layout_dir.ts";
 import { DIND_BLOCK, NDIR_BLOCKS, ORPHAN_MAGIC, ORPHAN_TAIL } from "./layout_inode.ts";
-import { startInlineDir } from "./inline_dir.ts";
 import { insertRun } from "./map_edit.ts";
 import type { Plan } from "./mkfs_plan.ts";
 import { firstFree } from "./mkfs_tables.ts";
@@ -99,31 +97,21 @@ export function makeDirectories(edit: Edit): boolean {
   makeBadBlocks(edit);
   initInode(edit, INO_ROOT, { mode: S_IFDIR | 0o755, ...OWNER }, 0);
   initInode(edit, lost, { mode: S_IFDIR | 0o700, ...OWNER }, 0);
-  if (!makeRoot(edit)) return false;
+  const [root] = putBlocks(edit, INO_ROOT, sb.firstDataBlock, 1) ?? [];
+  if (root === undefined) return false;
+  initDirBlock(blocks, sb, inodeSeed(sb, INO_ROOT, 0), root, INO_ROOT, INO_ROOT);
   const count = Math.min(NDIR_BLOCKS, Math.max(2, Math.ceil(LOST_FOUND_BYTES / sb.blockSize)));
-  const found = putBlocks(edit, lost, sb.firstDataBlock, count);
+  const found = putBlocks(edit, lost, root + 1, count);
   if (found === undefined) return false;
   for (const [n, block] of found.entries())
     initDirBlock(blocks, sb, inodeSeed(sb, lost, 0), block, n === 0 ? lost : 0, INO_ROOT);
-  const lostAt = writableInode(blocks, sb, lost);
+  const [rootAt, lostAt] = [writableInode(blocks, sb, INO_ROOT), writableInode(blocks, sb, lost)];
+  setSize(edit, rootAt, sb.blockSize);
   setSize(edit, lostAt, count * sb.blockSize);
+  const type = (sb.incompat & INCOMPAT.filetype) !== 0 ? FT_DIR : 0;
+  if (addName(blocks, sb, INO_ROOT, rootAt, LOST_FOUND, lost, type) !== 0) return false;
+  finishInode(edit, rootAt, INO_ROOT, 3);
   finishInode(edit, lostAt, lost, 2);
-  return addEntry(edit, INO_ROOT, LOST_FOUND, lost, FT_DIR) === 0;
-}
-
-/** With inline_data the root is so small that it has no block. */
-function makeRoot(edit: Edit): boolean {
-  const { blocks, sb } = edit;
-  const at = writableInode(blocks, sb, INO_ROOT);
-  if ((sb.incompat & INCOMPAT.inline_data) !== 0) {
-    if (!startInlineDir(edit, INO_ROOT, INO_ROOT)) return false;
-  } else {
-    const [block] = putBlocks(edit, INO_ROOT, sb.firstDataBlock, 1) ?? [];
-    if (block === undefined) return false;
-    initDirBlock(blocks, sb, inodeSeed(sb, INO_ROOT, 0), block, INO_ROOT, INO_ROOT);
-    setSize(edit, at, sb.blockSize);
-  }
-  finishInode(edit, at, INO_ROOT, 3);
   return true;
 }
 
@@ -133,9 +121,9 @@ function makeRoot(edit: Edit): boolean {
  */
 export function makeResizeInode(edit: Edit): boolean {
   const { blocks, sb, groups } = edit;
-  if ((sb.compat & COMPAT.resize_inode) === 0) return true;
+  if (sb.reservedGdtBlocks === 0) return true;
   const { view } = blocks;
-  const double = firstFree(blocks, sb, 3 + sb.reservedGdtBlocks + sb.descBlocks + sb.itableBlocks);
+  const double = firstFree(blocks, sb, sb.firstDataBlock);
   if (double < 0) return false;
   groups.takeRange(double, 1);
   initInode(edit, INO_RESIZE, { mode: S_IFREG | 0o600, ...OWNER }, 0);
@@ -164,9 +152,8 @@ export function makeResizeInode(edit: Edit): boolean {
   return true;
 }
 
-/** First block of the group with most room around the middle (get_midpoint_journal_block); without extents the first. */
+/** First block of the group with most room around the middle (get_midpoint_journal_block). */
 function journalGoal({ blocks, sb }: Edit): number {
-  if (!sb.hasExtents) return sb.firstDataBlock;
   const freeIn = (group: number): number => gdFreeBlocks(sb, blocks.view, descAt(blocks, sb, group));
   const middle = groupOf(sb, Math.floor((sb.blocksCount - sb.firstDataBlock) / 2));
   let start = Math.max(0, middle - 1);

@@ -1,13 +1,13 @@
 /**
- * Images to try changes on, made by mke2fs, and their judges: our checker, e2fsck -fn, debugfs.
+ * Images to try changes on, with their judges: our checker, and e2fsck -fn and debugfs where they are installed.
  *
- * - newRig(args, sizeKiB, tune)   an image in memory
- * - colliding(n)              names of one hash
- * - rig.edit                  what changes work on; rig.settle() ends a change: group checksums and the superblock's counts
- * - rig.damage()              what the checker finds; rig.fsck() what e2fsck says when it is not content, "" otherwise
+ * - newRig(options)          an image in memory; `words` are features as mke2fs takes them, `hash` is s_def_hash_version
+ * - rig.call(op)             one change: undone when it ends with an errno, as the runner of calls does it
+ * - rig.damage()             what the checker finds; rig.fsck() what e2fsck says when it is not content, "" otherwise
+ * - colliding(n)             names of one hash;   lottery(seed): numbers that look like chance
  */
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openExt4 } from "../../../../harness/ext4/image_file.ts";
@@ -16,33 +16,33 @@ import type { BlockImage } from "../../../../kernel/fs/block_image.ts";
 import { Checker } from "../../../../kernel/fs/ext4/check.ts";
 import { imageEdit } from "../../../../kernel/fs/ext4/edit.ts";
 import type { Edit } from "../../../../kernel/fs/ext4/edit.ts";
-import { sumCounts } from "../../../../kernel/fs/ext4/group_edit.ts";
+import { SB, SUPER_OFFSET } from "../../../../kernel/fs/ext4/layout.ts";
+import { DX_HASH_HALF_MD4 } from "../../../../kernel/fs/ext4/layout_dir.ts";
+import type { MakeOptions } from "../../../../kernel/fs/ext4/mkfs_plan.ts";
+import { setOrphanPresent } from "../../../../kernel/fs/ext4/orphan_edit.ts";
 import type { Super } from "../../../../kernel/fs/ext4/super.ts";
-import { editSuper, sealSuper } from "../../../../kernel/fs/ext4/super_edit.ts";
+import { features, fsck, inFile, made, settled } from "./image_tools.ts";
 
 /** 2026-11-28 */
 export const NOW = 1_795_824_000;
+
+export interface RigOptions extends Omit<MakeOptions, "uuid" | "hashSeed" | "now" | "features"> {
+  readonly words?: string;
+  readonly hash?: number;
+  /** Made by Linux's mke2fs, with these arguments. */
+  readonly mke2fs?: readonly string[];
+}
 
 export interface Rig {
   readonly image: BlockImage;
   readonly sb: Super;
   readonly edit: Edit;
-  settle(): void;
+  call(op: (edit: Edit) => number): number;
   damage(): string[];
   fsck(): string;
   debugfs(command: string): string;
 }
 
-const inFolder = <T>(use: (path: string) => T): T => {
-  const folder = mkdtempSync(join(tmpdir(), "orrery-ext4-"));
-  try {
-    return use(join(folder, "image"));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-};
-
-/** Numbers that look like chance and are the same in each run. */
 export function lottery(seed: number): (bound: number) => number {
   let state = seed >>> 0;
   return (bound) => {
@@ -66,40 +66,51 @@ export function colliding(n: number): Uint8Array {
   return name;
 }
 
-/** `tune` is for tune2fs, which can do what mke2fs takes from its configuration file only. */
-export function newRig(args: readonly string[], sizeKiB: number, tune: readonly string[] = []): Rig {
-  const { image, sb } = inFolder((path) => {
-    execFileSync(findTool("mkfs.ext4")!, ["-q", "-F", ...args, path, `${sizeKiB}k`]);
-    if (tune.length > 0) execFileSync(findTool("tune2fs")!, [...tune, path], { stdio: "pipe" });
+function madeByLinux(args: readonly string[], sizeBytes: number): { image: BlockImage; sb: Super } {
+  const folder = mkdtempSync(join(tmpdir(), "orrery-rig-"));
+  try {
+    const path = join(folder, "image");
+    execFileSync(findTool("mkfs.ext4")!, ["-q", "-F", ...args, path, `${sizeBytes / 1024}k`]);
     return openExt4(path);
-  });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+export function newRig({ words = "", hash = DX_HASH_HALF_MD4, mke2fs, ...options }: RigOptions): Rig {
+  const { image, sb: plain } =
+    mke2fs === undefined ? made({ ...options, features: features(words) }) : madeByLinux(mke2fs, options.sizeBytes);
+  const sb: Super = { ...plain, hashVersion: hash };
+  image.bytes[SUPER_OFFSET + SB.s_def_hash_version] = hash;
+  settled(image, sb);
+  image.settle();
   const edit = imageEdit(image, sb, { sec: NOW, nsec: 123_456_789, below: lottery(7) });
   const checker = new Checker();
-  const withFile = <T>(use: (path: string) => T): T =>
-    inFolder((path) => {
-      const bytes = Buffer.alloc(image.count * image.blockSize);
-      for (let block = 0; block < image.count; block++)
-        bytes.set(image.bytes.subarray(image.at(block), image.at(block) + image.blockSize), block * image.blockSize);
-      writeFileSync(path, bytes);
-      return use(path);
-    });
   return {
     image,
     sb,
     edit,
-    settle() {
+    call(op) {
+      const mark = image.mark();
+      edit.groups.begin(0);
+      const result = op(edit);
+      if (result < 0) {
+        edit.groups.abort();
+        image.rollback(mark);
+        return result;
+      }
       edit.groups.finish();
-      sumCounts(image, sb, editSuper(edit));
-      sealSuper(edit);
+      edit.groups.merge();
+      // As at an unmount: no file is held.
+      setOrphanPresent(edit, false);
+      settled(image, sb);
+      image.settle();
+      return result;
     },
     damage: () => checker.run(image, sb).damage.map(({ kind, text }) => `${kind}: ${text}`),
-    fsck: () =>
-      withFile((path) => {
-        const run = spawnSync(findTool("e2fsck")!, ["-fn", path], { encoding: "utf8" });
-        return run.status === 0 ? "" : run.stdout + run.stderr;
-      }),
+    fsck: () => fsck(image),
     debugfs: (command) =>
-      withFile((path) =>
+      inFile(image, (path) =>
         execFileSync(findTool("debugfs")!, ["-R", command, path], { encoding: "utf8", stdio: "pipe" }),
       ),
   };
