@@ -2,6 +2,7 @@
  * Blocks of a file in an extent tree: mapped, converted, given back. The tree itself is extent_tree.ts's.
  *
  * - insertExtents(map, lblk, pblk, length, unwritten)   maps what was a hole; joins neighbours on both sides
+ * - goalExtents(map, lblk)                            where a block would best lie, -1 for anywhere
  * - convertExtents(map, lblk, length, written)          what is mapped becomes written, or unwritten
  * - removeExtents(map, from, end, budget)               from the end on; the block reached: [reached, end) is a hole now
  *
@@ -45,6 +46,17 @@ const joins = (a: Piece, b: Piece): boolean =>
   a.lblk + a.length === b.lblk &&
   a.pblk + a.length === b.pblk &&
   a.length + b.length <= lengthMax(a.unwritten);
+
+/**
+ * Where a block of a hole would lie if the file were in one piece with what is mapped next to it, before it if anything
+ * is; -1 when nothing is mapped in that leaf. A file that is written backwards or with gaps stays together.
+ */
+export function goalExtents(map: FileMap, lblk: number): number {
+  const path = new TreePath(map);
+  if (path.find(lblk) !== 0) return -1;
+  const near = pieceOf(path) ?? pieceOf(path, 1);
+  return near === undefined ? -1 : near.pblk + lblk - near.lblk;
+}
 
 /** The entry `beside` the place, undefined when the leaf has none there. */
 function pieceOf(path: TreePath, beside = 0): Piece | undefined {

@@ -4,6 +4,7 @@
  * - insertIndirect(map, lblk, pblk, length)    maps what was a hole, within one indirect block; ENOSPC before anything
  *                                              changed. EFBIG beyond the triple indirect block
  * - removeIndirect(map, from, end, budget)     from the end on; the block reached: [reached, end) is a hole now
+ * - goalIndirect(map, lblk)                   where a block would best lie, -1 for anywhere
  * - slotsFrom(sb, lblk)                        blocks from there on that one indirect block maps
  *
  * An indirect block goes when nothing is left in it.
@@ -100,6 +101,20 @@ export function slotsFrom(sb: Super, lblk: number): number {
   if (lblk < NDIR_BLOCKS) return NDIR_BLOCKS - lblk;
   const perBlock = sb.blockSize / 4;
   return perBlock - ((lblk - NDIR_BLOCKS) % perBlock);
+}
+
+/** Where a block of a hole would best lie: behind what is mapped before it in its block, else by that; -1 for anywhere. */
+export function goalIndirect(map: FileMap, lblk: number): number {
+  const path = new SlotPath(map);
+  if (path.find(lblk) !== 0) return -1;
+  const { depth, found } = path;
+  if (found < depth) return found > 0 ? path.block[found]! : -1;
+  const slot = path.slot[depth]!;
+  for (let n = 1; n <= slot; n++) {
+    const before = path.value(depth, slot - n);
+    if (before !== 0) return before + n;
+  }
+  return depth > 0 ? path.block[depth]! : -1;
 }
 
 export function insertIndirect(map: FileMap, lblk: number, pblk: number, length: number): 0 | Errno {

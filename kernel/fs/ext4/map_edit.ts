@@ -25,11 +25,11 @@ import type { Run } from "./balloc.ts";
 import type { Edit } from "./edit.ts";
 import { MAP_BLOCKS_MAX } from "./extent.ts";
 import type { Mapped } from "./extent.ts";
-import { convertExtents, insertExtents, insertGroups, insertNodes, removeExtents } from "./extent_edit.ts";
+import { convertExtents, goalExtents, insertExtents, insertGroups, insertNodes, removeExtents } from "./extent_edit.ts";
 import { mapBlock } from "./file.ts";
 import { inodeAt } from "./group.ts";
 import { inodeFlags } from "./inode.ts";
-import { INDIRECT_NODES, insertIndirect, removeIndirect, slotsFrom } from "./indirect_edit.ts";
+import { goalIndirect, INDIRECT_NODES, insertIndirect, removeIndirect, slotsFrom } from "./indirect_edit.ts";
 import { INODE, INODE_FLAG } from "./layout.ts";
 import { EXTENT_DEPTH_MAX, EXTENT_HEADER } from "./layout_inode.ts";
 import { addClusters, Budget, closeMap, openMap } from "./map_node.ts";
@@ -46,19 +46,10 @@ export interface Created extends Mapped {
   isNew: boolean;
 }
 
-/** Where a block goes: beside the one before it in the file, as far from it as it is there; else where the file begins. */
-function goalOf(map: FileMap, lblk: number, found: Mapped): number {
-  const { blocks, sb } = map.edit;
-  const ahead = lblk + found.length;
-  // What lies behind the hole, when nothing lies before it.
-  for (const [other, distance] of [
-    [lblk - 1, 1],
-    [ahead, -found.length],
-  ] as const) {
-    if (other < 0 || other > MAP_BLOCKS_MAX) continue;
-    if (mapBlock(blocks, sb, map.inode, other, found) === 0 && found.pblk > 0) return found.pblk + distance;
-  }
-  return inodeGoal(map.edit, map.ino);
+/** Where a block goes: where it would lie if the file were in one piece; the first one near its inode. */
+function goalOf(map: FileMap, lblk: number): number {
+  const goal = map.hasExtents ? goalExtents(map, lblk) : goalIndirect(map, lblk);
+  return goal < 0 ? inodeGoal(map.edit, map.ino) : goal;
 }
 
 /** With bigalloc: the block that belongs to lblk by what else of its cluster is mapped; 0 when nothing is. */
@@ -98,7 +89,7 @@ function placeRun(map: FileMap, lblk: number, length: number, how: number, run: 
       if (shared > 0) want -= (last % size) + 1;
     }
   }
-  const goal = goalOf(map, lblk, { pblk: 0, length, unwritten: false });
+  const goal = goalOf(map, lblk);
   const fault = allocBlocks(edit, Math.max(0, goal - inCluster), want + inCluster, how, run);
   if (fault !== 0) return fault;
   run.block += inCluster;

@@ -56,7 +56,7 @@ export class Space {
   readonly #pendingViews: readonly [DataView, DataView];
   /** [2 * group + parity] -> clusters pending there. */
   readonly #pendingIn: Int32Array;
-  /** [parity] -> transaction, and clusters pending in it. */
+  /** [parity] -> transaction, and clusters pending in it; both 0 when there are none. */
   readonly #tids: Float64Array;
   /** Bytes of a group's part of `pending`. */
   readonly #stride: number;
@@ -175,6 +175,7 @@ export class Space {
     assert(changed === count, "Space: a cluster is freed twice in one transaction");
     const delta = hold ? count : -count;
     tids[2 * parity + 1]! += delta;
+    if (tids[2 * parity + 1] === 0) tids[2 * parity] = 0;
     this.#pendingIn[2 * group + parity]! += delta;
   }
 
@@ -187,7 +188,7 @@ export class Space {
         this.#pending[parity]!.fill(0, group * this.#stride, (group + 1) * this.#stride);
         this.runMax[group] = RUN_UNKNOWN;
       }
-      this.#tids[2 * parity + 1] = 0;
+      this.#tids.fill(0, 2 * parity, 2 * parity + 2);
     }
   }
 
