@@ -5,6 +5,10 @@ it("a thousand damaged images harm neither recovery, checker nor reader", () => 
   expect(target.run(1, 1000, () => undefined)).toEqual({ runs: 1000 });
 });
 
+it.each([["bitmaps that are nowhere were mended after fast commits", 25_491]])("%s (seed %i)", (_what, seed) => {
+  expect(target.run(seed, 1, () => undefined)).toEqual({ runs: 1 });
+});
+
 it("a checker that is content with everything is found (canary)", () => {
   expect(target.canary(1).failure?.message).toMatch(/the checker calls it clean/);
 });

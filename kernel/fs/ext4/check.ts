@@ -15,6 +15,8 @@ import { checkGroups } from "./check_group.ts";
 import { checkInodes } from "./check_inode.ts";
 import { CheckState } from "./check_state.ts";
 import type { Damage, DamageKind } from "./check_state.ts";
+import { be32 } from "../../lib/bytes.ts";
+import { JSB } from "../jbd2/layout.ts";
 import { COMPAT } from "./layout.ts";
 import { openJournal } from "./recover.ts";
 import type { Super } from "./super.ts";
@@ -63,5 +65,7 @@ function checkJournal(state: CheckState): void {
   const journal = openJournal(image, sb);
   if ("reason" in journal) return state.report("journal", journal.reason);
   if (journal.start !== 0) state.report("journal", "the log of the journal is not empty");
+  const users = be32(image.view, image.at(journal.map[0]!) + JSB.s_nr_users);
+  if (journal.version === 2 && users > 1) state.report("journal", `the journal has ${users} users`);
   if (journal.errno !== 0) state.report("journal", `the journal was aborted with error ${journal.errno}`);
 }

@@ -7,9 +7,20 @@ import { groupChecksum, superChecksum } from "./csum.ts";
 import { METADATA } from "./check_state.ts";
 import type { CheckState } from "./check_state.ts";
 import { descAt, gdBlockBitmap, gdFlags, gdInodeBitmap, gdInodeTable, gdItableUnused } from "./group.ts";
-import { BG_INODE_UNINIT, COMPAT, GD, INCOMPAT, MMP, MMP_MAGIC, RO_COMPAT, SB, STATE_ERROR } from "./layout.ts";
+import {
+  BG_INODE_UNINIT,
+  COMPAT,
+  GD,
+  GOOD_OLD_INODE_SIZE,
+  INCOMPAT,
+  MMP,
+  MMP_MAGIC,
+  RO_COMPAT,
+  SB,
+  STATE_ERROR,
+} from "./layout.ts";
 import { mmpChecksum } from "./csum.ts";
-import { blocksIn, firstBlockOf, overheadOf } from "./super.ts";
+import { blocksIn, featureNames, firstBlockOf, overheadOf } from "./super.ts";
 
 export function checkGroups(state: CheckState): boolean {
   checkSuper(state);
@@ -80,10 +91,26 @@ function checkSuper(state: CheckState): void {
   if ((sb.incompat & INCOMPAT.needs_recovery) !== 0) state.report("journal", "the journal has not been replayed");
   if (le32(view, at + SB.s_last_orphan) !== 0)
     state.report("orphan", `inode ${le32(view, at + SB.s_last_orphan)} is on the orphan list`);
-  const reserved = le32(view, at + SB.s_r_blocks_count_lo) + le32(view, at + SB.s_r_blocks_count_hi) * 2 ** 32;
+  const reservedHigh = sb.has64bit ? le32(view, at + SB.s_r_blocks_count_hi) * 2 ** 32 : 0;
+  const reserved = le32(view, at + SB.s_r_blocks_count_lo) + reservedHigh;
   if (reserved > sb.blocksCount / 2) state.report("superblock", `${reserved} blocks are reserved, more than half`);
+  const unknown = featureNames(sb.compat & ~COMPAT_KNOWN, COMPAT);
+  if (unknown.length > 0) state.report("superblock", `unknown compatible features: ${unknown.join(", ")}`);
+  if (le32(view, at + SB.s_rev_level) > REV_MAX)
+    state.report("superblock", `s_rev_level ${le32(view, at + SB.s_rev_level)} is unknown`);
+  if (le32(view, at + SB.s_clusters_per_group) !== sb.clustersPerGroup)
+    state.report("superblock", `s_clusters_per_group is not s_blocks_per_group, and there is no bigalloc`);
+  const extra = Math.max(le16(view, at + SB.s_min_extra_isize), le16(view, at + SB.s_want_extra_isize));
+  if (extra > Math.max(0, sb.inodeSize - GOOD_OLD_INODE_SIZE))
+    state.report("superblock", `inodes cannot have an i_extra_isize of ${extra}`);
+  if (view.getUint8(at + SB.s_log_groups_per_flex) > LOG_FLEX_MAX)
+    state.report("superblock", `s_log_groups_per_flex ${view.getUint8(at + SB.s_log_groups_per_flex)} is too large`);
   if ((sb.incompat & INCOMPAT.mmp) !== 0) checkMmp(state, at);
 }
+/** EXT4_DYNAMIC_REV, the only one after the first. */
+const REV_MAX = 1;
+const LOG_FLEX_MAX = 31;
+const COMPAT_KNOWN = Object.values(COMPAT).reduce((all, bit) => all | bit, 0);
 
 function checkMmp(state: CheckState, superAt: number): void {
   const { sb, image } = state;

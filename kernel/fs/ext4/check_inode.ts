@@ -17,7 +17,7 @@ import {
   xattrBlockChecksum,
 } from "./csum.ts";
 import type { MapVisitor } from "./extent.ts";
-import { LINK_TARGET_MAX, walkMap } from "./file.ts";
+import { LINK_TARGET_MAX, readLink, walkMap } from "./file.ts";
 import { descAt, gdFlags, gdInodeTable, gdItableUnused } from "./group.ts";
 import {
   hasBlockMap,
@@ -45,6 +45,7 @@ import {
   INO_ROOT,
   INO_USR_QUOTA,
   I_BLOCK_BYTES,
+  RO_COMPAT,
   S_IFBLK,
   S_IFCHR,
   S_IFDIR,
@@ -55,7 +56,8 @@ import {
 } from "./layout.ts";
 import { EXTENT_TAIL, XATTR_ENTRY, XATTR_HEADER, XATTR_MAGIC } from "./layout_inode.ts";
 import { Verdict } from "../block_image.ts";
-import { blockArea, blockHash, entryHash, ibodyArea, inlineTail, walkXattrs } from "./xattr.ts";
+import { blockArea, blockHash, entryHash, ibodyArea, inlineTail, walkXattrs, xattrEntryBytes } from "./xattr.ts";
+import type { XattrArea } from "./xattr.ts";
 
 const TYPES: ReadonlySet<number> = new Set([S_IFIFO, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG, S_IFLNK, S_IFSOCK]);
 
@@ -126,6 +128,7 @@ class InodePass implements MapVisitor {
     if (ino === INO_JOURNAL && ino === sb.journalIno && type !== S_IFREG)
       state.report("journal", "the journal's inode is no regular file");
     if (ino === sb.orphanFileIno && type !== S_IFREG) state.report("orphan", "the orphan file is no regular file");
+    this.#emptyFields(at, type);
     this.#extraFields(at);
     const flags = inodeFlags(view, at);
     if (type === S_IFDIR) {
@@ -164,7 +167,24 @@ class InodePass implements MapVisitor {
         bad = true;
       return !bad;
     });
-    if (!whole || bad) report("inode", `the attributes in inode ${this.#ino} are damaged`);
+    if (!whole || bad || collide(image.view, area)) report("inode", `the attributes in inode ${this.#ino} are damaged`);
+  }
+
+  /** Fields that mean nothing without a feature, and whose bits a later kernel would believe. */
+  #emptyFields(at: number, type: number): void {
+    const { sb, image, report } = this.#view();
+    const { view } = image;
+    const wrong =
+      le32(view, at + INODE.i_obso_faddr) !== 0
+        ? "i_faddr"
+        : (sb.roCompat & RO_COMPAT.huge_file) === 0 && le16(view, at + INODE.l_i_blocks_high) !== 0
+          ? "i_blocks_hi"
+          : !sb.has64bit && le16(view, at + INODE.l_i_file_acl_high) !== 0
+            ? "i_file_acl_hi"
+            : type === S_IFDIR && (sb.incompat & INCOMPAT.large_dir) === 0 && le32(view, at + INODE.i_size_high) !== 0
+              ? "i_size_high"
+              : undefined;
+    if (wrong !== undefined) report("inode", `inode ${this.#ino}: ${wrong} is not zero`);
   }
 
   #view(): {
@@ -234,7 +254,12 @@ class InodePass implements MapVisitor {
     const size = le32(image.view, at + INODE.i_size_lo);
     if (size === 0 || size > LINK_TARGET_MAX || size > sb.blockSize)
       return report("inode", `symbolic link ${this.#ino} has a size of ${size}`);
-    if (!isFastSymlink(sb, image.view, at)) return;
+    if (!isFastSymlink(sb, image.view, at)) {
+      const target = readLink(image, sb, at);
+      if (typeof target === "number" || target.includes(0))
+        report("inode", `the target of symbolic link ${this.#ino} cannot be read`);
+      return;
+    }
     for (let n = 0; n < size; n++)
       if (image.bytes[at + INODE.i_block + n] === 0)
         return report("inode", `the target of symbolic link ${this.#ino} is shorter than its size`);
@@ -246,6 +271,8 @@ class InodePass implements MapVisitor {
     const { image, report } = this.#view();
     if ((inodeFlags(image.view, at) & INODE_FLAG.extents) !== 0)
       report("inode", `special file ${this.#ino} has the flag of extents`);
+    // Old kernels left numbers of blocks in special files: e2fsck speaks of them only in an immutable one.
+    if ((inodeFlags(image.view, at) & (INODE_FLAG.immutable | INODE_FLAG.append)) === 0) return;
     // Bytes beyond the two forms of a device number have no meaning.
     const from = type === S_IFCHR || type === S_IFBLK ? 8 : 0;
     for (let n = from; n < I_BLOCK_BYTES; n++)
@@ -327,6 +354,22 @@ class InodePass implements MapVisitor {
   }
 }
 
+/** Whether entries and values of an area overlap, or a value of no length lies outside. */
+function collide(view: DataView, area: XattrArea): boolean {
+  const values: (readonly [from: number, end: number])[] = [];
+  let entriesEnd = area.first;
+  let wrong = false;
+  walkXattrs(view, area, (xattr) => {
+    entriesEnd = xattr.at + xattrEntryBytes(xattr.nameLength);
+    const end = xattr.value + Math.ceil(xattr.valueLength / 4) * 4;
+    if (end > area.end) wrong = true;
+    if (end > xattr.value) values.push([xattr.value, end]);
+    return !wrong;
+  });
+  values.sort(([one], [other]) => one - other);
+  return wrong || values.some(([from], n) => from < (n === 0 ? entriesEnd + 4 : values[n - 1]![1]));
+}
+
 function xattrBlockFault(state: CheckState, block: number): string | undefined {
   const { sb, image } = state;
   const { view } = image;
@@ -338,11 +381,13 @@ function xattrBlockFault(state: CheckState, block: number): string | undefined {
   const whole = walkXattrs(view, blockArea(sb, at), (xattr) => {
     const hash = le32(view, xattr.at + XATTR_ENTRY.e_hash);
     if (hash !== entryHash(view, xattr, false) && hash !== entryHash(view, xattr, true)) wrong = true;
+    if (xattr.index === 0) wrong = true;
     hashes.push(hash);
     return !wrong;
   });
   if (!whole) return "the entries are damaged";
-  if (wrong) return "the hash of an entry is wrong";
+  if (collide(view, blockArea(sb, at))) return "names or values lie over each other";
+  if (wrong) return "the hash or the prefix of an entry is wrong";
   const found = le32(view, at + XATTR_HEADER.h_hash);
   return found === 0 || found === blockHash(hashes) ? undefined : "the hash of the block is wrong";
 }

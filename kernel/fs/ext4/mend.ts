@@ -44,9 +44,10 @@ import { uninitBlockBitmap } from "./uninit.ts";
 /** Past so many links a directory says 1. */
 const DIR_LINKS_MAX = 65_000;
 
-function survey(image: BlockImage, sb: Super): CheckState {
+/** What is in use; undefined when descriptors put bitmaps or inode tables where nothing is. */
+function survey(image: BlockImage, sb: Super): CheckState | undefined {
   const state = new CheckState(image, sb);
-  if (!checkGroups(state)) return state;
+  if (!checkGroups(state)) return undefined;
   checkInodes(state);
   new DirPass().run(state);
   return state;
@@ -54,16 +55,20 @@ function survey(image: BlockImage, sb: Super): CheckState {
 
 export function mendCounts(image: BlockImage, sb: Super, fast: FastCommits, now: number): string[] {
   for (const ino of fast.touched) mendSectors(image, sb, ino);
-  let state = survey(image, sb);
-  const nameless = [...fast.unlinked].filter((ino) => state.kind[ino] === Kind.Used && state.links[ino] === 0);
+  const found = survey(image, sb);
+  if (found === undefined) return [NOT_MENDED];
+  const nameless = [...fast.unlinked].filter((ino) => found.kind[ino] === Kind.Used && found.links[ino] === 0);
   for (const ino of nameless) releaseInode(image, sb, ino, now);
-  if (nameless.length > 0) state = survey(image, sb);
+  const state = nameless.length > 0 ? survey(image, sb) : found;
+  if (state === undefined) return [NOT_MENDED];
   mendLinks(state);
   for (let group = 0; group < sb.groups; group++) mendGroup(state, group);
   return state.damage
     .filter(({ kind }) => kind === "extent" || kind === "shared" || kind === "directory" || kind === "unattached")
     .map(({ text }) => text);
 }
+
+const NOT_MENDED = "group descriptors are damaged, so counts were not mended";
 
 /** Clusters of a file and of its map. */
 class Sectors implements MapVisitor {
@@ -127,6 +132,8 @@ function mendGroup({ image, sb, owner, kind }: CheckState, group: number): void 
   const { view } = image;
   const desc = image.writable(descBlockOf(sb, group)) + (group % sb.descPerBlock) * sb.descSize;
   const [blockBitmap, inodeBitmap] = [gdBlockBitmap(sb, view, desc), gdInodeBitmap(sb, view, desc)];
+  // The survey has seen that they are there; but one of them may lie on the descriptors, and be mended before.
+  if (blockBitmap >= image.count || inodeBitmap >= image.count) return;
   const hasCsum = sb.metadataCsum || sb.gdtCsum;
   const count = Math.ceil(blocksIn(sb, group) / 2 ** sb.clusterBits);
   const first = group * sb.clustersPerGroup;

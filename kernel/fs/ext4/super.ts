@@ -169,6 +169,8 @@ export function readSuper(view: DataView, at: number, deviceBytes: number): Supe
   const clusterBits = bigalloc ? logCluster - le32(view, at + SB.s_log_block_size) : 0;
   if (bigalloc && (logCluster > LOG_CLUSTER_SIZE_MAX || clusterBits < 0))
     return refusal(`s_log_cluster_size ${logCluster} is out of range`);
+  if (!bigalloc && logCluster !== le32(view, at + SB.s_log_block_size))
+    return refusal(`s_log_cluster_size ${logCluster} is not that of a block, and there is no bigalloc`);
   const clustersPerGroup = bigalloc ? le32(view, at + SB.s_clusters_per_group) : blocksPerGroup;
   if (clustersPerGroup < 8 || clustersPerGroup > blockSize * 8 || clustersPerGroup % 8 !== 0)
     return refusal(`${clustersPerGroup} clusters in a group: 8 to ${blockSize * 8} in steps of 8 fit its bitmap`);
