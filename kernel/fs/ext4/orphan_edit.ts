@@ -119,13 +119,14 @@ export function orphanDel(edit: Edit, ino: number): boolean {
 }
 
 /** `budget` is truncateMap()'s. */
-export function evictInode(edit: Edit, ino: number, budget: number): boolean | Errno {
+/** `how` is truncateMap()'s. */
+export function evictInode(edit: Edit, ino: number, budget: number, how = 0): boolean | Errno {
   const { blocks, sb } = edit;
   const { view } = blocks;
   const at = editInode(edit, ino);
   assert(inodeLinks(view, at) === 0, "evictInode: the inode has a name");
   if (hasBlockMap(sb, view, at)) {
-    const done = truncateMap(edit, ino, 0, 0, budget);
+    const done = truncateMap(edit, ino, 0, how, budget);
     if (done !== true) return done;
   }
   const result = dropBlock(edit, ino);

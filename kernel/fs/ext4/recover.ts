@@ -21,6 +21,7 @@ import type { Errno } from "../../abi/units.ts";
 import { EFSBADCRC, EFSCORRUPTED, EINVAL } from "../../abi/errno.ts";
 import { le16, le32, setBe32, setLe16, setLe32 } from "../../lib/bytes.ts";
 import type { BlockImage } from "../block_image.ts";
+import type { Blocks } from "../blocks.ts";
 import { isJournalFault, JOURNAL_BLOCKS_MIN, loadJournal, setSuperCsum } from "../jbd2/journal.ts";
 import type { Journal } from "../jbd2/journal.ts";
 import { JBD2_MAGIC, JBLOCK_SUPER_V2, JSB } from "../jbd2/layout.ts";
@@ -93,7 +94,7 @@ class Flat implements MapVisitor {
   }
 }
 
-export function journalMap(image: BlockImage, sb: Super): Int32Array | Refusal {
+export function journalMap(image: Blocks, sb: Super): Int32Array | Refusal {
   const at = inodeAt(image, sb, sb.journalIno);
   if (at < 0) return { errno: EFSCORRUPTED, reason: `there is no journal inode ${sb.journalIno}` };
   if (inodeType(image.view, at) !== S_IFREG)

@@ -1,0 +1,317 @@
+/**
+ * A mounted ext4 as the VFS sees it (vfs/file_system.ts): each call of the VFS run as a transaction on buffers and pages
+ * by the parts that mounted.ts lists. Names are namei.ts's, the data of files file_*.ts's.
+ *
+ * Inode 0 is nobody. What lost its last name is an orphan on the disk and lives on while it is held; the last release
+ * gives it back, in as many transactions as it takes, in step() when the caller does not wait.
+ */
+import { EIOCBQUEUED, ENFILE, ENOENT, EFSCORRUPTED } from "../../abi/errno.ts";
+import { WAIT_ANY } from "../../abi/page_cache.ts";
+import type { BlockDevice } from "../../abi/block.ts";
+import type { Errno } from "../../abi/units.ts";
+import { assert } from "../../lib/assert.ts";
+import type { EmitEntry, FileSystem, NewNode, SetAttr, Stat, StatFs } from "../vfs/file_system.ts";
+import { readCall, runCall } from "./call.ts";
+import { lookup } from "./dir.ts";
+import type { Edit } from "./edit.ts";
+import { fallocateData } from "./fallocate.ts";
+import { readLink } from "./file.ts";
+import { readData, seekData, touchRead } from "./file_read.ts";
+import { truncateData } from "./file_truncate.ts";
+import { finishWork, stepWork } from "./file_work.ts";
+import { writeData } from "./file_write.ts";
+import { fsyncData, syncAll } from "./fsync.ts";
+import { inodeAt } from "./group.ts";
+import { LINKABLE, NAMELESS, NO_ROW, SIZE_UNKNOWN, WORK } from "./icache.ts";
+import { inodeLinks } from "./inode.ts";
+import { getattr, setattr } from "./inode_edit.ts";
+import { INO_ROOT } from "./layout.ts";
+import { unmountExt4 } from "./mount.ts";
+import type { Mounted } from "./mounted.ts";
+import { FS } from "./mounted.ts";
+import {
+  makeCredits,
+  dataCredits,
+  ext4Create,
+  ext4Link,
+  ext4Mkdir,
+  ext4Rmdir,
+  ext4Symlink,
+  ext4Tmpfile,
+  ext4Unlink,
+  linkCredits,
+  renameCredits,
+  symlinkCredits,
+  unlinkCredits,
+} from "./namei.ts";
+import { parentOf } from "./path.ts";
+import { readDir } from "./read_dir.ts";
+import { ext4Rename } from "./rename.ts";
+import { holdRow, shrinkRows } from "./rows.ts";
+import { keepErrors } from "./super_state.ts";
+import { statfsOf } from "./statfs.ts";
+import { getXattr, listXattr, removeXattr, setXattr } from "./xattr_edit.ts";
+
+/** Pages that one step of the flusher starts to write. */
+const FLUSH_PAGES = 64;
+
+export class Ext4 implements FileSystem {
+  readonly type = "ext4";
+  readonly fs: Mounted;
+  readonly #device: BlockDevice;
+  readonly #idle: () => void;
+
+  constructor(fs: Mounted, device: BlockDevice, idle: () => void = () => {}) {
+    this.fs = fs;
+    this.#device = device;
+    this.#idle = idle;
+  }
+
+  get readOnly(): boolean {
+    return this.fs.readOnly;
+  }
+
+  root(): number {
+    return INO_ROOT;
+  }
+
+  statfs(out: StatFs): 0 | Errno {
+    return readCall(this.fs, () => statfsOf(this.fs, out)) as 0 | Errno;
+  }
+
+  getattr(ino: number, out: Stat): 0 | Errno {
+    const { inodes, buffers, sb } = this.fs;
+    const done = readCall(this.fs, () => getattr(buffers, sb, ino, out));
+    const row = inodes.find(ino);
+    if (done === 0 && row !== NO_ROW && inodes.size[row] !== SIZE_UNKNOWN) {
+      out.size = inodes.size[row]!;
+      out.sectors += (inodes.delayed[row]! * sb.blockSize * 2 ** sb.clusterBits) / 512;
+    }
+    return done as 0 | Errno;
+  }
+
+  /** A change of metadata: 0 or more, or an errno. */
+  #change(credits: number, first: number, second: number, op: (edit: Edit) => number): number {
+    const { fs } = this;
+    const done = runCall(fs, credits, op);
+    if (done >= 0) {
+      this.#changed(first);
+      if (second !== 0) this.#changed(second);
+    }
+    return done;
+  }
+
+  #changed(ino: number): void {
+    const { inodes, journal } = this.fs;
+    const row = inodes.find(ino);
+    if (row !== NO_ROW) inodes.tid[row] = journal.tid;
+  }
+
+  setattr(ino: number, attr: SetAttr): 0 | Errno {
+    return this.#change(1, ino, 0, (edit) => setattr(edit, ino, attr)) as 0 | Errno;
+  }
+
+  lookup(dir: number, name: Uint8Array): number | Errno {
+    const { fs } = this;
+    return readCall(fs, () => {
+      const at = inodeAt(fs.buffers, fs.sb, dir);
+      if (at < 0) return EFSCORRUPTED;
+      // A removed directory that is held has no names.
+      return inodeLinks(fs.buffers.view, at) === 0 ? ENOENT : lookup(fs.buffers, fs.sb, at, name);
+    });
+  }
+
+  parent(dir: number): number | Errno {
+    const { fs } = this;
+    return dir === INO_ROOT ? INO_ROOT : readCall(fs, () => parentOf(fs.buffers, fs.sb, dir));
+  }
+
+  readdir(dir: number, cookie: number, emit: EmitEntry): number | Errno {
+    const { fs } = this;
+    let reached = -1;
+    const noting: EmitEntry = (name, ino, type, next) => {
+      const goes = emit(name, ino, type, next);
+      if (goes) reached = next;
+      return goes;
+    };
+    const done = readCall(fs, () => readDir(fs.buffers, fs.sb, dir, cookie, noting));
+    // What was told is told: the reader goes on behind it.
+    if (done === EIOCBQUEUED && reached >= 0) return reached;
+    if (done >= 0) touchRead(fs, dir);
+    return done;
+  }
+
+  readlink(ino: number, into: Uint8Array): number | Errno {
+    const { fs } = this;
+    const done = readCall(fs, () => {
+      const at = inodeAt(fs.buffers, fs.sb, ino);
+      if (at < 0) return EFSCORRUPTED;
+      const target = readLink(fs.buffers, fs.sb, at);
+      if (typeof target === "number") return target;
+      assert(target.length <= into.length, "ext4: readlink into less than PATH_MAX");
+      into.set(target);
+      return target.length;
+    });
+    if (done > 0) touchRead(fs, ino);
+    return done;
+  }
+
+  create(dir: number, name: Uint8Array, node: NewNode): number | Errno {
+    return this.#change(makeCredits(this.fs.sb), dir, 0, (edit) => ext4Create(edit, dir, name, node));
+  }
+
+  mkdir(dir: number, name: Uint8Array, node: NewNode): number | Errno {
+    return this.#change(makeCredits(this.fs.sb), dir, 0, (edit) => ext4Mkdir(edit, dir, name, node));
+  }
+
+  symlink(dir: number, name: Uint8Array, node: NewNode, target: Uint8Array): number | Errno {
+    return this.#change(symlinkCredits(this.fs.sb), dir, 0, (edit) => ext4Symlink(edit, dir, name, node, target));
+  }
+
+  tmpfile(dir: number, node: NewNode): number | Errno {
+    const { fs } = this;
+    if (!this.#roomForRow()) return ENFILE;
+    const ino = this.#change(makeCredits(fs.sb), dir, 0, (edit) => ext4Tmpfile(edit, dir, node));
+    if (ino < 0) return ino;
+    const row = holdRow(fs, ino);
+    fs.inodes.holds[row]!++;
+    fs.inodes.nameless[row] = LINKABLE;
+    return ino;
+  }
+
+  link(ino: number, dir: number, name: Uint8Array): 0 | Errno {
+    const { inodes } = this.fs;
+    const row = inodes.find(ino);
+    if (row !== NO_ROW && inodes.nameless[row] === NAMELESS) return ENOENT;
+    const done = this.#change(linkCredits(this.fs.sb), dir, ino, (edit) => ext4Link(edit, ino, dir, name));
+    if (done === 0 && row !== NO_ROW) inodes.nameless[row] = 0;
+    return done as 0 | Errno;
+  }
+
+  /** One row is free or can be freed: for an inode that a call leaves without a name. */
+  #roomForRow(): boolean {
+    return !this.fs.inodes.full || shrinkRows(this.fs);
+  }
+
+  /** After a call that may have left an inode without a name: `done` is its number, 0 for none, or an errno. */
+  #released(done: number): 0 | Errno {
+    if (done <= 0) return done as 0 | Errno;
+    const { fs } = this;
+    const row = holdRow(fs, done);
+    assert(row >= 0, "ext4: there is no row for an orphan");
+    fs.inodes.nameless[row] = NAMELESS;
+    fs.inodes.tid[row] = fs.journal.tid;
+    if (fs.inodes.holds[row] === 0) this.#evict(row);
+    return 0;
+  }
+
+  #evict(row: number): void {
+    this.fs.inodes.setWork(row, WORK.Evict, 0, 0);
+    finishWork(this.fs, row);
+  }
+
+  unlink(dir: number, name: Uint8Array): 0 | Errno {
+    if (!this.#roomForRow()) return ENFILE;
+    const change = (edit: Edit): number => ext4Unlink(edit, dir, name, true);
+    return this.#released(this.#change(unlinkCredits(this.fs.sb), dir, 0, change));
+  }
+
+  rmdir(dir: number, name: Uint8Array): 0 | Errno {
+    if (!this.#roomForRow()) return ENFILE;
+    const change = (edit: Edit): number => ext4Rmdir(edit, dir, name, true);
+    return this.#released(this.#change(unlinkCredits(this.fs.sb), dir, 0, change));
+  }
+
+  rename(from: number, name: Uint8Array, to: number, newName: Uint8Array, flags: number): 0 | Errno {
+    if (!this.#roomForRow()) return ENFILE;
+    const change = (edit: Edit): number => ext4Rename(edit, from, name, to, newName, flags, true);
+    return this.#released(this.#change(renameCredits(this.fs.sb), from, to, change));
+  }
+
+  hold(ino: number): 0 | Errno {
+    const row = holdRow(this.fs, ino);
+    if (row < 0) return row as Errno;
+    this.fs.inodes.holds[row]!++;
+    return 0;
+  }
+
+  release(ino: number): 0 | Errno {
+    const { inodes } = this.fs;
+    const row = inodes.find(ino);
+    assert(row !== NO_ROW && inodes.holds[row]! > 0, "ext4: release of an inode that nobody holds");
+    if (--inodes.holds[row]! === 0 && inodes.nameless[row] !== 0) this.#evict(row);
+    return 0;
+  }
+
+  read(ino: number, offset: number, into: Uint8Array, how: number): number | Errno {
+    const done = readData(this.fs, ino, offset, into, how);
+    if (done > 0) touchRead(this.fs, ino);
+    return done;
+  }
+
+  write(ino: number, offset: number, from: Uint8Array, how: number): number | Errno {
+    return writeData(this.fs, ino, offset, from, how);
+  }
+
+  truncate(ino: number, size: number, call: Float64Array): 0 | Errno {
+    return truncateData(this.fs, ino, size, call) as 0 | Errno;
+  }
+
+  fallocate(ino: number, mode: number, offset: number, length: number, call: Float64Array): 0 | Errno {
+    return fallocateData(this.fs, ino, mode, offset, length, call) as 0 | Errno;
+  }
+
+  seek(ino: number, offset: number, hole: boolean): number | Errno {
+    return seekData(this.fs, ino, offset, hole);
+  }
+
+  fsync(ino: number, dataOnly: boolean, call: Float64Array): 0 | Errno {
+    return fsyncData(this.fs, ino, dataOnly, call) as 0 | Errno;
+  }
+
+  sync(call: Float64Array): 0 | Errno {
+    return syncAll(this.fs, call) as 0 | Errno;
+  }
+
+  getxattr(ino: number, name: string, into: Uint8Array): number | Errno {
+    const { fs } = this;
+    return readCall(fs, () => getXattr(fs.buffers, fs.sb, ino, name, into));
+  }
+
+  setxattr(ino: number, name: string, value: Uint8Array, flags: number): 0 | Errno {
+    const change = (edit: Edit): number => setXattr(edit, ino, name, value, flags);
+    return this.#change(dataCredits(this.fs.sb), ino, 0, change) as 0 | Errno;
+  }
+
+  removexattr(ino: number, name: string): 0 | Errno {
+    return this.#change(dataCredits(this.fs.sb), ino, 0, (edit) => removeXattr(edit, ino, name)) as 0 | Errno;
+  }
+
+  listxattr(ino: number, into: Uint8Array): number | Errno {
+    const { fs } = this;
+    return readCall(fs, () => listXattr(fs.buffers, fs.sb, ino, into));
+  }
+
+  waitingOn(): number {
+    return WAIT_ANY;
+  }
+
+  step(): boolean {
+    const { fs } = this;
+    let moved = fs.journal.step();
+    if (fs.journal.aborted !== 0) fs.words[FS.ReadOnly] = 1;
+    moved = stepWork(fs) || moved;
+    moved = keepErrors(fs) || moved;
+    return fs.cache.dirty() > 0 && fs.cache.flush(fs.machine.now(), FLUSH_PAGES) > 0 ? true : moved;
+  }
+
+  /** errors=panic has struck: whoever runs the machine stops it. */
+  get panicked(): boolean {
+    return this.fs.words[FS.Panicked] === 1;
+  }
+
+  /** Everything on the disk, and clean. Nobody may hold anything. `call` as of sync(). */
+  unmount(call: Float64Array): 0 | Errno {
+    return unmountExt4(this.fs, this.#device, call, this.#idle) as 0 | Errno;
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Blocks of a device read one by one, each when it is first asked for, by polling: what a mount looks at before there is
+ * a buffer cache.
+ *
+ * - new PolledBlocks(device, blockSize, count, room, idle)   `room`: different blocks that will be looked at, at most
+ * - at(block)       throws CallEnd with EIO when it cannot be read
+ */
+import type { BlockDevice } from "../../abi/block.ts";
+import { EIO } from "../../abi/errno.ts";
+import { assert } from "../../lib/assert.ts";
+import { readDirect } from "../../../drivers/index.ts";
+import { CallEnd } from "../blocks.ts";
+import type { Blocks } from "../blocks.ts";
+
+const FAILED = new CallEnd(EIO);
+
+export class PolledBlocks implements Blocks {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly blockSize: number;
+  readonly count: number;
+  readonly #device: BlockDevice;
+  readonly #idle: () => void;
+  readonly #addresses = new Map<number, number>();
+  readonly #room: number;
+
+  constructor(device: BlockDevice, blockSize: number, count: number, room: number, idle: () => void) {
+    this.#device = device;
+    this.blockSize = blockSize;
+    this.count = count;
+    this.#room = room;
+    this.bytes = new Uint8Array(room * blockSize);
+    this.view = new DataView(this.bytes.buffer);
+    this.#idle = idle;
+  }
+
+  at(block: number): number {
+    if (!(block >= 0 && block < this.count)) return -1;
+    const known = this.#addresses.get(block);
+    if (known !== undefined) return known;
+    assert(this.#addresses.size < this.#room, "PolledBlocks: more blocks are looked at than there is room for");
+    const at = this.#addresses.size * this.blockSize;
+    const into = this.bytes.subarray(at, at + this.blockSize);
+    if (readDirect(this.#device, block * this.blockSize, into, this.#idle) !== this.blockSize) throw FAILED;
+    this.#addresses.set(block, at);
+    return at;
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Inodes come into memory and go.
+ *
+ * - holdRow(fs, ino)       the inode's row, without a look at the disk: never waits. ENFILE: all rows are in use
+ * - rowOf(fs, ino)         the same, and its size is known. EIOCBQUEUED, or what the read said; outside of calls
+ * - mappingOf(fs, row)     its pages in the page cache; ENFILE
+ * - closePagesOf(fs, row)  drops them. EIOCBQUEUED: a read is in flight
+ * - shrinkRows(fs)         takes one row out of memory that nobody needs; false: there is none, or one has to be written
+ */
+import { EFSCORRUPTED, ENFILE, isErr } from "../../abi/errno.ts";
+import type { Mapping } from "../../abi/page_cache.ts";
+import { PAGE_LAST, RA_WORDS } from "../../abi/page_cache.ts";
+import type { Errno } from "../../abi/units.ts";
+import { RA_PAGES_DEFAULT, raInit } from "../../../mm/index.ts";
+import { readCall } from "./call.ts";
+import { FileStore } from "./data_store.ts";
+import { inodeAt } from "./group.ts";
+import { NO_MAPPING, NO_ROW, SIZE_UNKNOWN, WORK } from "./icache.ts";
+import { inodeSizeBytes } from "./inode.ts";
+import type { Mounted } from "./mounted.ts";
+
+/** Rows that are looked at for one that may go. */
+const LOOKS_MAX = 64;
+
+export function closePagesOf(fs: Mounted, row: number): 0 | Errno {
+  const mapping = fs.inodes.mapping[row]!;
+  if (mapping === NO_MAPPING) return 0;
+  const closed = fs.cache.close(mapping as Mapping);
+  if (closed === 0) fs.inodes.mapping[row] = NO_MAPPING;
+  return closed;
+}
+
+/** Whether a row can leave memory as it is; its pages are clean then, as the cache sees them, too. */
+function isIdle(fs: Mounted, row: number): boolean {
+  const { inodes, marks } = fs;
+  return (
+    inodes.holds[row] === 0 && inodes.work[row] === WORK.None && inodes.orderedTid[row] === 0 && marks.count[row] === 0
+  );
+}
+
+export function shrinkRows(fs: Mounted): boolean {
+  const { inodes, cache } = fs;
+  for (let looks = 0; looks < LOOKS_MAX; looks++) {
+    const row = inodes.oldest;
+    if (row === NO_ROW) return false;
+    inodes.use(row);
+    if (inodes.holds[row]! > 0 || inodes.work[row] !== WORK.None) continue;
+    // Pages without marks may be dirty for the cache: it finds nothing to write, and then they are clean.
+    const mapping = inodes.mapping[row]!;
+    if (mapping !== NO_MAPPING && cache.sync(mapping as Mapping, cache.ticket(), 0, PAGE_LAST) !== 0) continue;
+    if (!isIdle(fs, row) || closePagesOf(fs, row) !== 0) continue;
+    inodes.remove(row);
+    return true;
+  }
+  return false;
+}
+
+export function holdRow(fs: Mounted, ino: number): number {
+  const { inodes } = fs;
+  const row = inodes.find(ino);
+  if (row !== NO_ROW) {
+    inodes.use(row);
+    return row;
+  }
+  if (inodes.full && !shrinkRows(fs)) return ENFILE;
+  // Whoever asks for a commit of what is not known to be committed gets one: Linux takes the running transaction, too.
+  return inodes.add(ino, SIZE_UNKNOWN, fs.journal.tid);
+}
+
+export function rowOf(fs: Mounted, ino: number): number {
+  const { inodes, buffers, sb } = fs;
+  const row = holdRow(fs, ino);
+  if (row < 0 || inodes.size[row] !== SIZE_UNKNOWN) return row;
+  const size = readCall(fs, () => {
+    const at = inodeAt(buffers, sb, ino);
+    return at < 0 ? EFSCORRUPTED : inodeSizeBytes(sb, buffers.view, at);
+  });
+  if (size < 0) return size;
+  inodes.size[row] = size;
+  return row;
+}
+
+export function mappingOf(fs: Mounted, row: number): number {
+  const { inodes, cache } = fs;
+  if (inodes.mapping[row] !== NO_MAPPING) return inodes.mapping[row]!;
+  let mapping = cache.open(new FileStore(fs, row), 0);
+  if (mapping === ENFILE && shrinkRows(fs)) mapping = cache.open(new FileStore(fs, row), 0);
+  if (isErr(mapping)) return mapping;
+  inodes.mapping[row] = mapping;
+  inodes.errorsSince[row] = cache.errorSample(mapping);
+  raInit(inodes.readAhead, row * RA_WORDS, RA_PAGES_DEFAULT);
+  return mapping;
+}
