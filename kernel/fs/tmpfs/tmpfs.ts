@@ -278,7 +278,7 @@ export class Tmpfs implements FileSystem {
     const whiteout = (flags & RENAME_WHITEOUT) !== 0;
     // The old row is the whiteout's or becomes free, so only a whiteout needs one more, and an inode.
     if (whiteout && ((over < 0 && state.namesFree === 0) || state.inodesFree === 0)) return ENOSPC;
-    if (whiteout) state.setNameIno(n, this.newNode({ mode: S_IFCHR, uid: state.get(ino, INODE.uid), gid: 0 }, 1));
+    if (whiteout) state.setNameIno(n, this.newNode({ mode: S_IFCHR, uid: 0, gid: 0 }, 1));
     else state.removeName(n);
     this.moved(ino, from, to);
     if (over < 0) state.addName(to, newName, ino);

@@ -22,7 +22,7 @@ export interface Where {
 }
 
 /** The descriptor itself: fstat, fchmod, ... */
-export const byFd = (dirfd: number): Where => ({ dirfd, path: "", flags: AT_EMPTY_PATH });
+export const byFd = (fd: number): Where => ({ dirfd: Math.max(-1, fd), path: "", flags: AT_EMPTY_PATH });
 
 /** `pathToo` false: a descriptor of O_PATH is none. */
 export function walkTo(v: VfsState, walk: Walk, task: number, where: Where, pathToo: boolean): 0 | Errno {

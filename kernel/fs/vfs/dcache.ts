@@ -11,7 +11,7 @@
  */
 import type { EvictMemory } from "../../abi/evict.ts";
 import { assert } from "../../lib/assert.ts";
-import { listAdd, listCount, listInit, listMove } from "../../lib/slot_list.ts";
+import { listAdd, listCount, listDel, listInit, listMove } from "../../lib/slot_list.ts";
 import { NameHash } from "../name_hash.ts";
 
 export const NOT_THERE = -1;
@@ -71,7 +71,9 @@ export class Dcache {
     if (this.used[row] === 0) return;
     this.hash.remove(row);
     this.used[row] = 0;
-    listMove(this.next, this.prev, this.prev[this.rows]!, row);
+    // Not listMove(): the last one may be this row itself.
+    listDel(this.next, this.prev, row);
+    listAdd(this.next, this.prev, this.prev[this.rows]!, row);
   }
 
   forget(fs: number, dir: number, name: Uint8Array): void {

@@ -74,7 +74,7 @@ export interface NewNode {
   readonly rdev?: number;
 }
 
-/** rename: flags as in renameat2(2). */
+/** rename: flags as in renameat2(2). A whiteout is root's character device 0:0, of mode 0. */
 export const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;
 export const RENAME_WHITEOUT = 4;
