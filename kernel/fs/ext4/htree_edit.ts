@@ -1,9 +1,8 @@
 /**
  * Hash trees of directories, writing. layout_dir.ts draws them. A name goes into the leaf of its hash; a leaf that is full
  * is split at the middle of its bytes, in the order of hashes; an index node that is full at the middle of its entries; a
- * root that is full gets one more level below it. A block is never given back.
+ * root that is full gets one more level below it. A block is never given back. htree_make.ts makes a tree.
  *
- * - makeIndex(edit, dir)           the only block of a linear directory becomes the first leaf, below a new root
  * - htreeAdd(edit, dir, ...)       puts a name in; BAD_INDEX when the tree cannot be used, ENOSPC when its root is full at
  *                                  the deepest level that is allowed
  * - sealNode(edit, dir, at, root)  the checksum of an index node
@@ -14,7 +13,7 @@
 import { EFSCORRUPTED, ENOSPC } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
-import { le32, setLe16, setLe32 } from "../../lib/bytes.ts";
+import { setLe16, setLe32 } from "../../lib/bytes.ts";
 import { setDxChecksum } from "./csum.ts";
 import { direntBytes, recLen } from "./dir.ts";
 import {
@@ -24,7 +23,6 @@ import {
   entryIno,
   entryNameLength,
   findRoom,
-  lastEntry,
   leafEnd,
   putEntry,
   sealLeaf,
@@ -48,9 +46,8 @@ import {
   dxRootFault,
   lastBefore,
 } from "./htree.ts";
-import { inodeFlags } from "./inode.ts";
-import { editInode, sealInode } from "./inode_edit.ts";
-import { INCOMPAT, INODE, INODE_FLAG } from "./layout.ts";
+import { editInode } from "./inode_edit.ts";
+import { INCOMPAT } from "./layout.ts";
 import {
   DIRENT,
   DX_COUNTLIMIT,
@@ -270,37 +267,4 @@ function packEntries(
     offset += length;
   }
   endLeaf(blocks, sb, seed, to, last);
-}
-
-/** The block keeps only "." and "..", whose rec_len hides the index. EFSCORRUPTED when they are not there. */
-export function makeIndex(edit: Edit, dir: number): 0 | Errno {
-  const { blocks, sb } = edit;
-  const { view, bytes } = blocks;
-  const inode = editInode(edit, dir);
-  const seed = dirSeed(edit, dir, inode);
-  if (mapBlock(blocks, sb, inode, 0, mapped) !== 0 || mapped.pblk === 0) return EFSCORRUPTED;
-  const at = blocks.writable(mapped.pblk);
-  const dotdot = at + direntBytes(1);
-  const from = dotdot + recLen(sb, view, dotdot);
-  if (recLen(sb, view, at) !== direntBytes(1) || from > at + leafEnd(sb)) return EFSCORRUPTED;
-  const result = appendBlock(edit, dir, appended);
-  if (result !== 0) return result;
-  const leaf = blocks.writable(appended.pblk);
-  bytes.copyWithin(leaf, from, at + leafEnd(sb));
-  const last = lastEntry(sb, view, leaf, leaf + at + leafEnd(sb) - from);
-  endLeaf(blocks, sb, seed, leaf, last - leaf);
-  const info = at + DX_ROOT_INFO_OFFSET;
-  bytes.fill(0, info, at + sb.blockSize);
-  setRecLen(sb, view, dotdot, sb.blockSize - direntBytes(1));
-  bytes[info + DX_ROOT_INFO.hash_version] = sb.hashVersion;
-  bytes[info + DX_ROOT_INFO.info_length] = DX_ROOT_INFO.bytes;
-  const first = at + dxCountOffset(true);
-  setLe16(view, first + DX_COUNTLIMIT.limit, dxLimit(sb, true));
-  setLe16(view, first + DX_COUNTLIMIT.count, 1);
-  setLe32(view, first + DX_ENTRY.block, appended.lblk);
-  sealNode(edit, dir, at, true);
-  setLe32(view, inode + INODE.i_flags, inodeFlags(view, inode) | INODE_FLAG.index);
-  sealInode(edit, dir);
-  assert(le32(view, at + DIRENT.inode) === dir, 'makeIndex: "." is the directory');
-  return 0;
 }

@@ -26,6 +26,12 @@ import { truncateMap } from "./map_edit.ts";
 import { editSuper, sealSuper, setSuperFeature } from "./super_edit.ts";
 import { dropBlock } from "./xattr_block.ts";
 
+/**
+ * Blocks that evictInode() changes at most beside its budget: the superblock or a block of the orphan file, the inode before
+ * it in the list, its block of attributes or that one's bitmap and descriptor, its own bitmap and descriptor.
+ */
+export const EVICT_CREDITS = 6;
+
 /** evictInode: no limit, for images. */
 export const WHOLE = 2 ** 53 - 1;
 
