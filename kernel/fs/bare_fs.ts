@@ -48,7 +48,7 @@ export interface BareOptions {
 /** 2026-01-01: a time that is no more than a default. */
 const BOOT_SEC = 1_767_225_600;
 /** run() gives a call up after so many idle rounds without any progress. */
-const IDLE_MAX = 1_000_000;
+const IDLE_MAX = 20_000;
 
 const between = (least: number, value: number, most: number): number =>
   Math.max(least, Math.min(most, Math.floor(value)));

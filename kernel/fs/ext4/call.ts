@@ -2,7 +2,8 @@
  * How a call runs on a mounted ext4: as a whole or not at all (docs/architecture.md, decision 1).
  *
  *   begin(credits)     EIOCBQUEUED: the journal has no room now;  EROFS: it was aborted
- *     op(edit)         changes blocks, stages pages; as its last acts, when nothing can fail any more, changes the tables
+ *     op(edit)         changes blocks, stages pages; calls groups.finish() when it is through with the map; then, when
+ *                      nothing can fail any more, changes the tables
  *   merge              blocks are in the running transaction, pages are dirty
  *   or abort           op returned an errno, or a block has to be read first (WAIT): nothing was done
  *

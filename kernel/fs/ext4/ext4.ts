@@ -5,7 +5,7 @@
  * Inode 0 is nobody. What lost its last name is an orphan on the disk and lives on while it is held; the last release
  * gives it back, in as many transactions as it takes, in step() when the caller does not wait.
  */
-import { EIOCBQUEUED, ENFILE, ENOENT, EFSCORRUPTED } from "../../abi/errno.ts";
+import { EIOCBQUEUED, ENOENT, EFSCORRUPTED } from "../../abi/errno.ts";
 import { WAIT_ANY } from "../../abi/page_cache.ts";
 import type { BlockDevice } from "../../abi/block.ts";
 import type { Errno } from "../../abi/units.ts";
@@ -170,7 +170,8 @@ export class Ext4 implements FileSystem {
 
   tmpfile(dir: number, node: NewNode): number | Errno {
     const { fs } = this;
-    if (!this.#roomForRow()) return ENFILE;
+    const room = this.#roomForRow();
+    if (room !== 0) return room;
     const ino = this.#change(makeCredits(fs.sb), dir, 0, (edit) => ext4Tmpfile(edit, dir, node));
     if (ino < 0) return ino;
     const row = holdRow(fs, ino);
@@ -189,8 +190,8 @@ export class Ext4 implements FileSystem {
   }
 
   /** One row is free or can be freed: for an inode that a call leaves without a name. */
-  #roomForRow(): boolean {
-    return !this.fs.inodes.full || shrinkRows(this.fs);
+  #roomForRow(): 0 | Errno {
+    return this.fs.inodes.full ? shrinkRows(this.fs) : 0;
   }
 
   /** After a call that may have left an inode without a name: `done` is its number, 0 for none, or an errno. */
@@ -211,19 +212,22 @@ export class Ext4 implements FileSystem {
   }
 
   unlink(dir: number, name: Uint8Array): 0 | Errno {
-    if (!this.#roomForRow()) return ENFILE;
+    const room = this.#roomForRow();
+    if (room !== 0) return room;
     const change = (edit: Edit): number => ext4Unlink(edit, dir, name, true);
     return this.#released(this.#change(unlinkCredits(this.fs.sb), dir, 0, change));
   }
 
   rmdir(dir: number, name: Uint8Array): 0 | Errno {
-    if (!this.#roomForRow()) return ENFILE;
+    const room = this.#roomForRow();
+    if (room !== 0) return room;
     const change = (edit: Edit): number => ext4Rmdir(edit, dir, name, true);
     return this.#released(this.#change(unlinkCredits(this.fs.sb), dir, 0, change));
   }
 
   rename(from: number, name: Uint8Array, to: number, newName: Uint8Array, flags: number): 0 | Errno {
-    if (!this.#roomForRow()) return ENFILE;
+    const room = this.#roomForRow();
+    if (room !== 0) return room;
     const change = (edit: Edit): number => ext4Rename(edit, from, name, to, newName, flags, true);
     return this.#released(this.#change(renameCredits(this.fs.sb), from, to, change));
   }

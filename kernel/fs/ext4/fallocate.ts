@@ -82,6 +82,7 @@ function fillHole(fs: Mounted, row: number, lblk: number, end: number, size: num
     const tail = extend(fs, edit, row, to);
     if (tail < NO_TAIL) return tail;
     touch(edit, ino, TOUCH_CTIME);
+    edit.groups.finish();
     extended(fs, row, to, tail);
     return reached;
   });

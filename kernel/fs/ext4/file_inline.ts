@@ -111,6 +111,7 @@ export function leaveInode(fs: Mounted, row: number): number {
     }
     setInodeSize(edit, ino, size);
     touch(edit, ino, TOUCH_CTIME);
+    edit.groups.finish();
     if (!journalled) for (let lblk = 0; lblk < blocks; lblk++) markBlock(fs, row, lblk);
     changed(fs, row, size);
     return 0;

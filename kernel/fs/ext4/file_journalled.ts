@@ -77,6 +77,7 @@ export function writeJournalled(fs: Mounted, row: number, offset: number, from: 
     const grown = Math.max(size, offset + length);
     if (inodeSizeBytes(sb, edit.blocks.view, editInode(edit, ino)) !== grown) setInodeSize(edit, ino, grown);
     touch(edit, ino, TOUCH_MTIME | TOUCH_CTIME);
+    edit.groups.finish();
     inodes.size[row] = grown;
     inodes.tid[row] = fs.journal.tid;
     inodes.dataTid[row] = fs.journal.tid;

@@ -167,6 +167,7 @@ export function writePages(fs: Mounted, row: number, offset: number, from: Uint8
     if (placed < 0) return placed;
     touch(edit, ino, TOUCH_MTIME | TOUCH_CTIME);
     sealInode(edit, ino);
+    edit.groups.finish();
     if (delalloc && promises > 0) {
       const promised = fs.space.reserve(promises, edit.privileged);
       if (promised !== 0) return promised;

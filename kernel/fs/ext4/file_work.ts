@@ -116,6 +116,7 @@ function punch(fs: Mounted, row: number): number {
     const to = inodes.to[row]!;
     const reached = unmapRange(edit, ino, inodes.from[row]!, to, howOf(fs), budgetOf(fs));
     if (reached < 0) return reached;
+    edit.groups.finish();
     cleanBlocks(fs, row, inodes.from[row]!, to);
     changed(fs, row);
     // It is given back from the end on.
@@ -150,6 +151,7 @@ function zero(fs: Mounted, row: number): number {
     if (dropped !== 0) return dropped;
     const reached = zeroSome(fs, edit, row);
     if (reached < 0) return reached;
+    edit.groups.finish();
     cleanBlocks(fs, row, inodes.from[row]!, reached);
     changed(fs, row);
     inodes.from[row] = reached;

@@ -1,13 +1,14 @@
 /**
  * Inodes come into memory and go.
  *
- * - holdRow(fs, ino)       the inode's row, without a look at the disk: never waits. ENFILE: all rows are in use
+ * - holdRow(fs, ino)       the inode's row, without a look at its record. EIOCBQUEUED, ENFILE: as of shrinkRows()
  * - rowOf(fs, ino)         the same, and its size is known. EIOCBQUEUED, or what the read said; outside of calls
  * - mappingOf(fs, row)     its pages in the page cache; ENFILE
  * - closePagesOf(fs, row)  drops them. EIOCBQUEUED: a read is in flight
- * - shrinkRows(fs)         takes one row out of memory that nobody needs; false: there is none, or one has to be written
+ * - shrinkRows(fs)         takes one row out of memory that nobody needs. EIOCBQUEUED: one is on its way to be such a row;
+ *                          ENFILE: all are held
  */
-import { EFSCORRUPTED, ENFILE, isErr } from "../../abi/errno.ts";
+import { EFSCORRUPTED, EIOCBQUEUED, ENFILE, isErr } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
 import { PAGE_LAST, RA_WORDS } from "../../abi/page_cache.ts";
 import type { Errno } from "../../abi/units.ts";
@@ -30,29 +31,35 @@ export function closePagesOf(fs: Mounted, row: number): 0 | Errno {
   return closed;
 }
 
-/** Whether a row can leave memory as it is; its pages are clean then, as the cache sees them, too. */
-function isIdle(fs: Mounted, row: number): boolean {
-  const { inodes, marks } = fs;
-  return (
-    inodes.holds[row] === 0 && inodes.work[row] === WORK.None && inodes.orderedTid[row] === 0 && marks.count[row] === 0
-  );
+/** Makes a row one that can leave memory: 0, EIOCBQUEUED, or ENFILE for one that cannot. */
+function makeIdle(fs: Mounted, row: number): 0 | Errno {
+  const { inodes, cache, marks, journal } = fs;
+  if (inodes.holds[row]! > 0) return ENFILE;
+  if (inodes.work[row] !== WORK.None) return EIOCBQUEUED;
+  // Pages without marks may be dirty for the cache: it finds nothing to write, and then they are clean.
+  const mapping = inodes.mapping[row]!;
+  if (mapping !== NO_MAPPING && cache.sync(mapping as Mapping, cache.ticket(), 0, PAGE_LAST) !== 0) return EIOCBQUEUED;
+  if (inodes.orderedTid[row]! > 0) {
+    journal.requestCommit(inodes.orderedTid[row]!);
+    return EIOCBQUEUED;
+  }
+  return marks.count[row] === 0 ? closePagesOf(fs, row) : EIOCBQUEUED;
 }
 
-export function shrinkRows(fs: Mounted): boolean {
-  const { inodes, cache } = fs;
-  for (let looks = 0; looks < LOOKS_MAX; looks++) {
+export function shrinkRows(fs: Mounted): 0 | Errno {
+  const { inodes } = fs;
+  let answer: 0 | Errno = ENFILE;
+  for (let looks = Math.min(LOOKS_MAX, inodes.used); looks > 0; looks--) {
     const row = inodes.oldest;
-    if (row === NO_ROW) return false;
     inodes.use(row);
-    if (inodes.holds[row]! > 0 || inodes.work[row] !== WORK.None) continue;
-    // Pages without marks may be dirty for the cache: it finds nothing to write, and then they are clean.
-    const mapping = inodes.mapping[row]!;
-    if (mapping !== NO_MAPPING && cache.sync(mapping as Mapping, cache.ticket(), 0, PAGE_LAST) !== 0) continue;
-    if (!isIdle(fs, row) || closePagesOf(fs, row) !== 0) continue;
-    inodes.remove(row);
-    return true;
+    const idle = makeIdle(fs, row);
+    if (idle === 0) {
+      inodes.remove(row);
+      return 0;
+    }
+    if (idle === EIOCBQUEUED) answer = idle;
   }
-  return false;
+  return answer;
 }
 
 export function holdRow(fs: Mounted, ino: number): number {
@@ -62,7 +69,10 @@ export function holdRow(fs: Mounted, ino: number): number {
     inodes.use(row);
     return row;
   }
-  if (inodes.full && !shrinkRows(fs)) return ENFILE;
+  if (inodes.full) {
+    const shrunk = shrinkRows(fs);
+    if (shrunk !== 0) return shrunk;
+  }
   // Whoever asks for a commit of what is not known to be committed gets one: Linux takes the running transaction, too.
   return inodes.add(ino, SIZE_UNKNOWN, fs.journal.tid);
 }
@@ -84,7 +94,11 @@ export function mappingOf(fs: Mounted, row: number): number {
   const { inodes, cache } = fs;
   if (inodes.mapping[row] !== NO_MAPPING) return inodes.mapping[row]!;
   let mapping = cache.open(new FileStore(fs, row), 0);
-  if (mapping === ENFILE && shrinkRows(fs)) mapping = cache.open(new FileStore(fs, row), 0);
+  if (mapping === ENFILE) {
+    const shrunk = shrinkRows(fs);
+    if (shrunk !== 0) return shrunk;
+    mapping = cache.open(new FileStore(fs, row), 0);
+  }
   if (isErr(mapping)) return mapping;
   inodes.mapping[row] = mapping;
   inodes.errorsSince[row] = cache.errorSample(mapping);

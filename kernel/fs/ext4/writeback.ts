@@ -82,6 +82,7 @@ function allocate(fs: Mounted, row: number, lblk: number, run: number, credits: 
     const fault = mapCreate(edit, ino, lblk, run, ALLOC_DATA | ALLOC_RESERVED | ALLOC_KEPT, created);
     if (fault !== 0) return fault;
     raiseSize(fs, row, lblk + created.length);
+    edit.groups.finish();
     // Of the promises the allocation has used those for the clusters that it took.
     const taken = edit.groups.clustersTaken - before;
     edit.groups.claim(clearDelayed(fs, row, lblk, created.length) - taken);

@@ -215,8 +215,16 @@ const KINDS: readonly (readonly [string, MountedOptions])[] = [
   ["1 KiB blocks, four to a page", { blockSize: 1024 }],
   ["4 KiB blocks", { blockSize: 4096, sizeBytes: 16 * MIB }],
   ["2 KiB blocks, writeback", { blockSize: 2048, mount: "data=writeback" }],
+  ["nodelalloc", { mount: "nodelalloc" }],
+  ["journalled data", { mount: "data=journal" }],
   ["no journal", { features: features("^has_journal") }],
+  ["bigalloc", { features: features("bigalloc,^resize_inode"), sizeBytes: 24 * MIB }],
   ["inline data", { features: features("inline_data") }],
+  ["few pages, buffers and inodes", { pages: 72, buffers: 400, inodes: 3 }],
+  ["a slow disk", { slow: true }],
+  ["a slow disk with few pages", { slow: true, pages: 72, buffers: 400, blockSize: 4096, sizeBytes: 16 * MIB }],
+  ["a slow disk, unordered places", { slow: true, mount: "nodelalloc" }],
+  ["a slow disk, all in the log", { slow: true, mount: "data=journal" }],
 ];
 
 describe("a mounted ext4 holds what was written", () => {
