@@ -121,7 +121,7 @@ function checkCase(seed: number, given?: PolicyFactory): string | undefined {
     }
     if (!done && (honest || !rig.drain())) return "a task is left that nobody runs";
     checkSched(rig.sched, seen);
-    if (honest && rig.sched.ejected) return `an honest policy was ejected: ${rig.sched.ejectMessage}`;
+    if (honest && rig.sched.ejected()) return `an honest policy was ejected: ${rig.sched.ejectMessage()}`;
   } catch (error) {
     return error instanceof KernelPanic ? `panic: ${error.message}` : `thrown out of the core: ${String(error)}`;
   }

@@ -13,8 +13,10 @@ import type { PolicyFactory } from "../kernel/abi/sched.ts";
 import { nanos } from "../kernel/abi/units.ts";
 import { Arena } from "../kernel/lib/arena.ts";
 import { noLocks } from "../kernel/lib/lock_ops.ts";
+import { plainWords } from "../kernel/lib/word_ops.ts";
 import { nextBelow, prng } from "../kernel/lib/prng.ts";
-import { NICE_MIN, Sched, SchedMetrics, TaskState, cfs, cpuAt } from "../sched/index.ts";
+import { NICE_MIN, SchedMetrics, TaskState, cfs, cpuAt, createSched } from "../sched/index.ts";
+import type { Sched } from "../sched/index.ts";
 
 export interface RigOptions {
   readonly seed: number;
@@ -62,7 +64,7 @@ export class SchedRig {
     this.#random = prng(options.seed);
     const rows = options.tasks + 1;
     const arena = new Arena(new SharedArrayBuffer(2 ** 20 + rows * 1000 + options.cpus * (2 ** 17 + rows * 16)));
-    this.sched = new Sched(
+    this.sched = createSched(
       arena,
       {
         cpus: options.cpus,
@@ -75,6 +77,7 @@ export class SchedRig {
         now: () => nanos(this.time[0]!),
         trace: options.trace ?? (() => {}),
         locks: noLocks,
+        words: plainWords,
         wakePath: () => {},
         resched: (cpu) => void this.asked.add(cpu),
       },

@@ -164,7 +164,7 @@ export class CpuLoop {
     const programs = this.#programs;
     const sched = this.#sched;
     this.#smp.phase(this.#cpu, Phase.Step);
-    const left = programs.step(p, sched.task.sumExec[p]!, 0);
+    const left = programs.step(p);
     if (left === TaskLeft.Runnable) return p;
     if (left === TaskLeft.Preempted) {
       const { woken, started, reniced } = programs;
@@ -225,7 +225,7 @@ export class CpuLoop {
 
   /** Its slice ends as soon as accounting says so: it looks at its own CPU clock all the time. */
   #endsWithSlice(p: number): boolean {
-    return this.#programs.polls[p] !== 0 && this.#sched.policy.sliceEndsOnAccount === true;
+    return this.#programs.polls[p] !== 0 && this.#sched.policy().sliceEndsOnAccount === true;
   }
 
   /** Computes for p until its step is done or something else is due. */

@@ -10,6 +10,7 @@ import { KernelPanic } from "./lib/assert.ts";
 import { noLocks } from "./lib/lock_ops.ts";
 import type { LockOps } from "./lib/lock_ops.ts";
 import { lock, tryLock, unlock } from "./lib/lock.ts";
+import { atomicWords } from "./lib/word_ops.ts";
 import { CpuLoop, sinceBoot } from "./cpu_loop.ts";
 import { attachRings, ringWrite } from "./observe/ring.ts";
 import { noTrace } from "./observe/tracer.ts";
@@ -17,7 +18,8 @@ import { checkAtRest } from "./smp_check.ts";
 import { Phase, PHASE_TEXT, Smp, Stat, Stop } from "./smp.ts";
 import { TaskPrograms } from "./task.ts";
 import type { CpuAnswer, CpuStart } from "./world_parallel.ts";
-import { cfs, eevdf, fifo, rr, Sched, SchedMetrics } from "../sched/index.ts";
+import { cfs, createSched, eevdf, fifo, rr, SchedMetrics } from "../sched/index.ts";
+import type { Sched } from "../sched/index.ts";
 
 const BUILT_IN: Readonly<Record<string, PolicyFactory>> = { fifo, rr, cfs, eevdf };
 
@@ -63,13 +65,14 @@ async function main(): Promise<void> {
       ring === undefined ? noTrace : (type, _cpu, a, b, c, d) => tracing && ringWrite(ring, now(), type, a, b, c, d);
     smp.awaitTurn(cpu);
     const metrics = new SchedMetrics(arena, cpus, rows);
-    const sched: Sched = new Sched(
+    const sched: Sched = createSched(
       arena,
       { cpus, tasksMax: rows, tickNs: start.tickNs, policy, fallback: cfs },
       {
         now,
         trace,
         locks: start.withoutLocks ? noLocks : watchedLocks(smp, cpu),
+        words: atomicWords,
         wakePath: () => {},
         resched: (target) => {
           if (target !== cpu && smp.kick(target, sched.cpu.reschedWords)) smp.add(cpu, Stat.Kicks, 1);
@@ -77,7 +80,7 @@ async function main(): Promise<void> {
       },
       metrics,
     );
-    const programs = new TaskPrograms(arena, workload, true);
+    const programs = new TaskPrograms(arena, workload, sched.task.sumExec, true, 0);
     const loop = new CpuLoop(smp, sched, programs, now, start);
     smp.endTurn(cpu, sched.cpu.reschedWords);
     if (cpu === 0) {
@@ -90,7 +93,7 @@ async function main(): Promise<void> {
     booted = true;
     loop.run();
     smp.stopped(cpu === 0 && start.check);
-    const ejected = sched.ejectMessage;
+    const ejected = sched.ejectMessage();
     const endNs = now();
     if (cpu !== 0 || !start.check || smp.stopReason === Stop.Failed) return answer({ kind: "done", endNs, ejected });
     smp.phase(cpu, Phase.Check);

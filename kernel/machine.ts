@@ -23,7 +23,8 @@ export interface Observers {
 }
 
 export function virtualMachine(seed: number, observers: Observers): VirtualMachine {
-  const time = new Float64Array(1);
+  // In a buffer of its own: small arrays lie in the collector's heap, which may move them.
+  const time = new Float64Array(new SharedArrayBuffer(8));
   const chance = prng(seed);
   return {
     time,

@@ -24,7 +24,11 @@ import { TaskLeft } from "./abi/events.ts";
 import { assert } from "./lib/assert.ts";
 import type { Arena } from "./lib/arena.ts";
 import { NICE_MIN, NICE_SPAN, Op } from "../sched/index.ts";
-import type { Costs, Program, TaskSpec, Workload } from "../sched/index.ts";
+import type { Costs, TaskSpec, Workload } from "../sched/index.ts";
+
+// Hot code reads names of this module only: an imported binding is loaded and checked anew at each use.
+const { Run, Sleep, Wait, Wake, Start, Exit, Poll, Nice } = Op;
+const { Runnable, Preempted, Sleeping } = TaskLeft;
 
 const GOING = -1;
 const ASLEEP = -2;
@@ -40,35 +44,102 @@ export class TaskPrograms {
   started = 0;
   reniced = 0;
   nice = 0;
+  /** Steps p's program once. */
+  readonly step: (p: number) => number;
+  /** Adds to the CPU time that p needs for whatever it does next. */
+  readonly owe: (p: number, ns: number) => void;
+  /** Task p stops running on a CPU. */
+  readonly depart: (p: number, now: number) => void;
+  /** Task p begins to run on `cpu`: what the move and the cold cache cost is added to its work. */
+  readonly arrive: (p: number, cpu: number, now: number, costs: Costs) => void;
   readonly #live: Int32Array;
-  readonly #programs: readonly (Program | undefined)[];
   readonly #at: Int32Array;
   readonly #laps: Float64Array;
   readonly #wakes: Int32Array;
   readonly #began: Int32Array;
   /** What `wakes` becomes at a Wait. */
   readonly #blocked: number;
-  readonly #owed: Float64Array;
-  readonly #lastCpu: Int32Array;
-  readonly #leftAt: Float64Array;
 
-  /** `racing`: other CPUs wake tasks between a block and its switch. */
-  constructor(arena: Arena, workload: Workload, racing: boolean) {
+  /**
+   * `sumExec` is the scheduler's column. `racing`: other CPUs wake tasks between a block and its switch. `blockCost` is
+   * added to the CPU time of whatever a task does after a block.
+   */
+  constructor(arena: Arena, workload: Workload, sumExec: Float64Array, racing: boolean, blockCost: number) {
     const rows = workload.tasks.length + 1;
     assert(workload.tasks.every(startsOnce(workload)), "a task is started by its time or by another task, not by both");
-    this.#programs = [undefined, ...workload.tasks.map((task) => task.program)];
     this.#live = arena.i32(1);
     this.#live[0] = workload.tasks.filter(ends).length;
-    this.target = arena.f64(rows);
-    this.polls = arena.u8(rows);
+    const target = (this.target = arena.f64(rows));
+    const polls = (this.polls = arena.u8(rows));
     this.#blocked = racing ? GOING : ASLEEP;
-    this.#at = arena.i32(rows);
-    this.#laps = arena.f64(rows);
+    const stepAt = (this.#at = arena.i32(rows));
+    const laps = (this.#laps = arena.f64(rows));
     this.#wakes = arena.i32(rows);
     this.#began = arena.i32(rows);
-    this.#owed = arena.f64(rows);
-    this.#lastCpu = arena.i32(rows).fill(-1);
-    this.#leftAt = arena.f64(rows);
+    const owed = arena.f64(rows);
+    const lastCpu = arena.i32(rows).fill(-1);
+    const leftAt = arena.f64(rows);
+    const { ops, args, firstAt, lengths, loopsTo } = oneAfterTheOther(workload);
+
+    this.step = (p) => {
+      this.timerNs = -1;
+      this.woken = this.started = this.reniced = 0;
+      for (;;) {
+        let at = stepAt[p]!;
+        if (at >= lengths[p]!) {
+          at = loopsTo[p]!;
+          if (at < 0) return this.#exit();
+          laps[p]!++;
+        }
+        stepAt[p] = at + 1;
+        const arg = args[firstAt[p]! + at]!;
+        const op = ops[firstAt[p]! + at]!;
+        switch (op) {
+          case Run:
+          case Poll:
+            polls[p] = op === Poll ? 1 : 0;
+            target[p] = sumExec[p]! + arg + owed[p]!;
+            owed[p] = 0;
+            return Runnable;
+          case Sleep:
+            this.timerNs = arg;
+            owed[p] = blockCost;
+            return Sleeping;
+          case Wait:
+            if (this.#take(p)) continue;
+            owed[p] = blockCost;
+            return Sleeping;
+          case Wake:
+            if (this.#keep(arg + 1)) continue;
+            this.woken = arg + 1;
+            return Preempted;
+          case Start:
+            this.started = arg + 1;
+            return Preempted;
+          case Nice:
+            this.reniced = Math.floor(arg / NICE_SPAN) + 1;
+            this.nice = (arg % NICE_SPAN) + NICE_MIN;
+            return Preempted;
+          default:
+            assert(op === Exit, "step: unknown operation in a program");
+            return this.#exit();
+        }
+      }
+    };
+
+    this.owe = (p, ns) => {
+      owed[p]! += ns;
+    };
+    this.depart = (p, now) => {
+      leftAt[p] = now;
+    };
+    this.arrive = (p, cpu, now, costs) => {
+      const from = lastCpu[p]!;
+      lastCpu[p] = cpu;
+      if (from < 0) return;
+      const away = Math.min(1, (now - leftAt[p]!) / costs.coldSpan);
+      target[p]! += (from === cpu ? 0 : costs.migration) + Math.floor(costs.cold * away);
+    };
   }
 
   /** Every task whose program has an end has reached it. */
@@ -90,53 +161,6 @@ export class TaskPrograms {
   standing(p: number): { readonly began: boolean; readonly at: number; readonly laps: number; readonly kept: number } {
     const kept = Math.max(-1, this.#wakes[p]!);
     return { began: this.#began[p] !== 0, at: this.#at[p]!, laps: this.#laps[p]!, kept };
-  }
-
-  /** Steps p's program once. `blockCost` is added to the CPU time of whatever it does after a block. */
-  step(p: number, sumExec: number, blockCost: number): number {
-    const { ops, args, loopTo } = this.#programs[p]!;
-    this.timerNs = -1;
-    this.woken = this.started = this.reniced = 0;
-    for (;;) {
-      let at = this.#at[p]!;
-      if (at >= ops.length) {
-        if (loopTo < 0) return this.#exit();
-        at = loopTo;
-        this.#laps[p]!++;
-      }
-      const arg = args[at]!;
-      this.#at[p] = at + 1;
-      switch (ops[at]) {
-        case Op.Run:
-        case Op.Poll:
-          this.polls[p] = ops[at] === Op.Poll ? 1 : 0;
-          this.target[p] = sumExec + arg + this.#owed[p]!;
-          this.#owed[p] = 0;
-          return TaskLeft.Runnable;
-        case Op.Sleep:
-          this.timerNs = arg;
-          this.#owed[p] = blockCost;
-          return TaskLeft.Sleeping;
-        case Op.Wait:
-          if (this.#take(p)) continue;
-          this.#owed[p] = blockCost;
-          return TaskLeft.Sleeping;
-        case Op.Wake:
-          if (this.#keep(arg + 1)) continue;
-          this.woken = arg + 1;
-          return TaskLeft.Preempted;
-        case Op.Start:
-          this.started = arg + 1;
-          return TaskLeft.Preempted;
-        case Op.Nice:
-          this.reniced = Math.floor(arg / NICE_SPAN) + 1;
-          this.nice = (arg % NICE_SPAN) + NICE_MIN;
-          return TaskLeft.Preempted;
-        default:
-          assert(ops[at] === Op.Exit, "step: unknown operation in a program");
-          return this.#exit();
-      }
-    }
   }
 
   /** Takes a kept wake; false: there is none, and from here on p waits. Only p takes, so a kept one stays. */
@@ -161,25 +185,33 @@ export class TaskPrograms {
     Atomics.sub(this.#live, 0, 1);
     return TaskLeft.Dead;
   }
+}
 
-  /** Adds to the CPU time that p needs for whatever it does next. */
-  owe(p: number, ns: number): void {
-    this.#owed[p]! += ns;
+/** All programs in two columns, for task p from firstAt[p] on; row 0 has none. */
+function oneAfterTheOther({ tasks }: Workload): {
+  readonly ops: Uint8Array;
+  readonly args: Float64Array;
+  readonly firstAt: Int32Array;
+  readonly lengths: Int32Array;
+  readonly loopsTo: Int32Array;
+} {
+  const steps = tasks.reduce((sum, { program }) => sum + program.ops.length, 0);
+  const ops = new Uint8Array(steps);
+  const args = new Float64Array(steps);
+  const firstAt = new Int32Array(tasks.length + 1);
+  const lengths = new Int32Array(tasks.length + 1);
+  const loopsTo = new Int32Array(tasks.length + 1);
+  let at = 0;
+  for (const [index, { program }] of tasks.entries()) {
+    assert(program.loopTo < Math.max(1, program.ops.length), "a program goes on at a step that it does not have");
+    firstAt[index + 1] = at;
+    lengths[index + 1] = program.ops.length;
+    loopsTo[index + 1] = program.loopTo;
+    ops.set(program.ops, at);
+    args.set(program.args.subarray(0, program.ops.length), at);
+    at += program.ops.length;
   }
-
-  /** Task p stops running on a CPU. */
-  depart(p: number, now: number): void {
-    this.#leftAt[p] = now;
-  }
-
-  /** Task p begins to run on `cpu`: what the move and the cold cache cost is added to its work. */
-  arrive(p: number, cpu: number, now: number, costs: Costs): void {
-    const from = this.#lastCpu[p]!;
-    this.#lastCpu[p] = cpu;
-    if (from < 0) return;
-    const away = Math.min(1, (now - this.#leftAt[p]!) / costs.coldSpan);
-    this.target[p]! += (from === cpu ? 0 : costs.migration) + Math.floor(costs.cold * away);
-  }
+  return { ops, args, firstAt, lengths, loopsTo };
 }
 
 const startsOnce =

@@ -38,7 +38,7 @@ export function checkSched(sched: Sched, execSeen?: Float64Array): void {
     if (state === TaskState.Running && task.cpu[p] !== runsOn[p]) panic("checkSched: it runs on another CPU", p);
     if (state === TaskState.Running && !task.mayUse(p, task.cpu[p]!)) panic("checkSched: it may not use its CPU", p);
     const shared = task.dsq[p]! > sched.cpus;
-    const listed = state === TaskState.Queued && sched.policy.perCpuQueues === true && !shared;
+    const listed = state === TaskState.Queued && sched.policy().perCpuQueues === true && !shared;
     if ((waits[p] === 1) !== listed || task.onRq[p] !== waits[p])
       panic("checkSched: a CPU's waiting list and the task's state disagree", p, state);
     if (state !== TaskState.Queued && task.dsq[p] !== 0) panic("checkSched: on a queue and not waiting", p, state);

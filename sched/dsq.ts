@@ -24,64 +24,52 @@ const HEAD = 1;
 const TAIL = 2;
 const COUNT = 3;
 
-export class DispatchQueues {
-  readonly #tasks: TaskTable;
-  readonly #locks: LockOps;
-  /** STRIDE words a queue: lock, head, tail, count. */
-  readonly #words: Int32Array;
-  readonly #serials: Float64Array;
-  readonly #heaps: (KeyedHeap | undefined)[] = [];
-  readonly #key: Float64Array;
-  readonly #tie: Float64Array;
-  readonly #pos: Int32Array;
-  readonly #arena: Arena;
-  readonly #max: number;
-
-  constructor(arena: Arena, tasks: TaskTable, locks: LockOps, fixed: number, max: number) {
-    this.#arena = arena;
-    this.#tasks = tasks;
-    this.#locks = locks;
-    this.#max = max;
-    this.#words = arena.i32(max * STRIDE);
-    this.#serials = arena.f64(max);
-    this.#key = arena.f64(tasks.rows);
-    this.#tie = arena.f64(tasks.rows);
-    this.#pos = arena.i32(tasks.rows);
-    for (let queue = 0; queue < fixed; queue++) this.#heaps.push(undefined);
-  }
-
+export interface DispatchQueues {
   /** Every instance of a machine makes the same queues in the same order. */
-  create(): number {
-    assert(this.#heaps.length < this.#max, "createDsq: more dispatch queues than DSQS_MAX");
-    const items = this.#arena.i32(this.#tasks.rows + 1);
-    this.#heaps.push(new KeyedHeap(this.#key, this.#tie, this.#pos, items, 0, this.#tasks.rows));
-    return this.#heaps.length - 1;
-  }
-
-  get full(): boolean {
-    return this.#heaps.length === this.#max;
-  }
-
-  exists(queue: number): boolean {
-    return Number.isInteger(queue) && queue >= 0 && queue < this.#heaps.length;
-  }
-
-  hasVtime(queue: number): boolean {
-    return this.#heaps[queue] !== undefined;
-  }
-
-  count(queue: number): number {
-    return this.#words[queue * STRIDE + COUNT]!;
-  }
-
+  readonly create: () => number;
+  readonly full: () => boolean;
+  readonly exists: (queue: number) => boolean;
+  readonly hasVtime: (queue: number) => boolean;
+  readonly count: (queue: number) => number;
   /** False when the queue holds tasks of the other kind. */
-  insertFifo(queue: number, p: number, atHead: boolean): boolean {
-    const words = this.#words;
+  readonly insertFifo: (queue: number, p: number, atHead: boolean) => boolean;
+  readonly insertVtime: (queue: number, p: number, vtime: number) => boolean;
+  /** Takes off the first task that may use `cpu`, which now owns it; 0 when there is none. */
+  readonly takeFor: (queue: number, cpu: number) => number;
+  /** Takes a task off the queue that its word `dsq` named; false when it is no longer there. */
+  readonly remove: (p: number, dsq: number) => boolean;
+  /** Panics unless every queue holds together; the `dsq` word each task should have, by row. */
+  readonly check: () => Int32Array;
+}
+
+/** The first `fixed` of at most `max` queues are there from the start, and FIFO. */
+export function dispatchQueues(
+  arena: Arena,
+  tasks: TaskTable,
+  locks: LockOps,
+  fixed: number,
+  max: number,
+): DispatchQueues {
+  const { rows, dsq: dsqOf, dsqNext, dsqPrev, cpu: cpuOf, mayUse } = tasks;
+  /** STRIDE words a queue: lock, head, tail, count. */
+  const words = arena.i32(max * STRIDE);
+  const serials = arena.f64(max);
+  const key = arena.f64(rows);
+  const tie = arena.f64(rows);
+  const pos = arena.i32(rows);
+  const heaps: (KeyedHeap | undefined)[] = Array.from({ length: fixed }, () => undefined);
+
+  function create(): number {
+    assert(heaps.length < max, "createDsq: more dispatch queues than DSQS_MAX");
+    heaps.push(new KeyedHeap(key, tie, pos, arena.i32(rows + 1), 0, rows));
+    return heaps.length - 1;
+  }
+
+  function insertFifo(queue: number, p: number, atHead: boolean): boolean {
     const base = queue * STRIDE;
-    this.#locks.lock(words, base);
-    const mixed = (this.#heaps[queue]?.size ?? 0) > 0;
+    locks.lock(words, base);
+    const mixed = queue >= fixed && heaps[queue]!.size > 0;
     if (!mixed) {
-      const { dsqNext, dsqPrev } = this.#tasks;
       if (words[base + HEAD] === 0) {
         words[base + HEAD] = words[base + TAIL] = p;
         dsqNext[p] = dsqPrev[p] = 0;
@@ -99,107 +87,100 @@ export class DispatchQueues {
         words[base + TAIL] = p;
       }
       words[base + COUNT]!++;
-      this.#tasks.dsq[p] = queue + 1;
+      dsqOf[p] = queue + 1;
     }
-    this.#locks.unlock(words, base);
+    locks.unlock(words, base);
     return !mixed;
   }
 
-  insertVtime(queue: number, p: number, vtime: number): boolean {
-    const words = this.#words;
+  function insertVtime(queue: number, p: number, vtime: number): boolean {
     const base = queue * STRIDE;
-    const heap = this.#heaps[queue]!;
-    this.#locks.lock(words, base);
+    const heap = heaps[queue]!;
+    locks.lock(words, base);
     const mixed = words[base + HEAD] !== 0;
     if (!mixed) {
-      heap.set(p, vtime, this.#serials[queue]!++);
+      heap.set(p, vtime, serials[queue]!++);
       words[base + COUNT]!++;
-      this.#tasks.dsq[p] = queue + 1;
+      dsqOf[p] = queue + 1;
     }
-    this.#locks.unlock(words, base);
+    locks.unlock(words, base);
     return !mixed;
   }
 
-  /** Takes off the first task that may use `cpu`, which now owns it; 0 when there is none. */
-  takeFor(queue: number, cpu: number): number {
-    const words = this.#words;
+  function takeFor(queue: number, cpu: number): number {
     const base = queue * STRIDE;
-    if (words[base + COUNT] === 0) return 0;
-    this.#locks.lock(words, base);
-    const tasks = this.#tasks;
+    return words[base + COUNT] === 0 ? 0 : takeFrom(queue, base, cpu);
+  }
+
+  function takeFrom(queue: number, base: number, cpu: number): number {
+    locks.lock(words, base);
     let p = words[base + HEAD]!;
-    while (p !== 0 && !tasks.mayUse(p, cpu)) p = tasks.dsqNext[p]!;
-    const heap = this.#heaps[queue];
-    if (p === 0 && heap !== undefined && heap.size > 0) p = this.#firstInHeap(heap, cpu);
+    while (p !== 0 && !mayUse(p, cpu)) p = dsqNext[p]!;
+    const heap = heaps[queue];
+    if (p === 0 && heap !== undefined && heap.size > 0) p = firstInHeap(heap, cpu);
     if (p !== 0) {
-      this.#unlink(base, p, heap);
-      tasks.dsq[p] = tasks.cpu[p] === cpu ? NO_DSQ : TAKEN;
+      unlink(base, p, heap);
+      dsqOf[p] = cpuOf[p] === cpu ? NO_DSQ : TAKEN;
     }
-    this.#locks.unlock(words, base);
+    locks.unlock(words, base);
     return p;
   }
 
-  /** Takes a task off the queue that its word `dsq` named; false when it is no longer there. */
-  remove(p: number, dsq: number): boolean {
+  function remove(p: number, dsq: number): boolean {
     if (dsq <= NO_DSQ) return false;
     const queue = dsq - 1;
     const base = queue * STRIDE;
-    this.#locks.lock(this.#words, base);
-    const here = this.#tasks.dsq[p] === dsq;
+    locks.lock(words, base);
+    const here = dsqOf[p] === dsq;
     if (here) {
-      this.#unlink(base, p, this.#heaps[queue]);
-      this.#tasks.dsq[p] = NO_DSQ;
+      unlink(base, p, heaps[queue]);
+      dsqOf[p] = NO_DSQ;
     }
-    this.#locks.unlock(this.#words, base);
+    locks.unlock(words, base);
     return here;
   }
 
-  /** Panics unless every queue holds together; the `dsq` word each task should have, by row. */
-  check(): Int32Array {
-    const inQueue = new Int32Array(this.#tasks.rows);
-    const { dsqNext, dsqPrev } = this.#tasks;
-    for (let queue = 0; queue < this.#heaps.length; queue++) {
+  function check(): Int32Array {
+    const inQueue = new Int32Array(rows);
+    for (let queue = 0; queue < heaps.length; queue++) {
       const base = queue * STRIDE;
       let count = 0;
       let before = 0;
-      for (let p = this.#words[base + HEAD]!; p !== 0; p = dsqNext[p]!) {
+      for (let p = words[base + HEAD]!; p !== 0; p = dsqNext[p]!) {
         if (inQueue[p] !== 0) panic("checkSched: a task is on two dispatch queues", p, queue);
         inQueue[p] = queue + 1;
         if (dsqPrev[p] !== before) panic("checkSched: a dispatch queue's links disagree", p, queue);
         before = p;
         count++;
       }
-      if (this.#words[base + TAIL] !== before) panic("checkSched: a dispatch queue's tail is not its last", queue);
-      const heap = this.#heaps[queue];
+      if (words[base + TAIL] !== before) panic("checkSched: a dispatch queue's tail is not its last", queue);
+      const heap = heaps[queue];
       if (heap !== undefined) {
         checkHeap(heap);
         if (count > 0 && heap.size > 0) panic("checkSched: a queue holds tasks of both kinds", queue);
         for (let at = 1; at <= heap.size; at++) inQueue[heap.items[heap.base + at]!] = queue + 1;
         count += heap.size;
       }
-      if (this.#words[base + COUNT] !== count) panic("checkSched: a dispatch queue's count is wrong", queue, count);
+      if (words[base + COUNT] !== count) panic("checkSched: a dispatch queue's count is wrong", queue, count);
     }
     return inQueue;
   }
 
-  #firstInHeap(heap: KeyedHeap, cpu: number): number {
+  function firstInHeap(heap: KeyedHeap, cpu: number): number {
     const first = heap.first();
-    if (this.#tasks.mayUse(first, cpu)) return first;
+    if (mayUse(first, cpu)) return first;
     let best = 0;
     for (let at = 1; at <= heap.size; at++) {
       const p = heap.items[heap.base + at]!;
-      if (!this.#tasks.mayUse(p, cpu)) continue;
-      const earlier =
-        heap.key[p]! < heap.key[best]! || (heap.key[p] === heap.key[best] && heap.tie[p]! < heap.tie[best]!);
+      if (!mayUse(p, cpu)) continue;
+      const earlier = key[p]! < key[best]! || (key[p] === key[best] && tie[p]! < tie[best]!);
       if (best === 0 || earlier) best = p;
     }
     return best;
   }
 
-  #unlink(base: number, p: number, heap: KeyedHeap | undefined): void {
-    const words = this.#words;
-    const { dsqNext, dsqPrev } = this.#tasks;
-    if (this.#pos[p]! > 0) heap!.remove(p);
+  function unlink(base: number, p: number, heap: KeyedHeap | undefined): void {
+    if (pos[p]! > 0) heap!.remove(p);
     else {
       const before = dsqPrev[p]!;
       const after = dsqNext[p]!;
@@ -210,4 +191,17 @@ export class DispatchQueues {
     }
     words[base + COUNT]!--;
   }
+
+  return {
+    create,
+    full: () => heaps.length === max,
+    exists: (queue) => Number.isInteger(queue) && queue >= 0 && queue < heaps.length,
+    hasVtime: (queue) => queue >= fixed && heaps[queue] !== undefined,
+    count: (queue) => words[queue * STRIDE + COUNT]!,
+    insertFifo,
+    insertVtime,
+    takeFor,
+    remove,
+    check,
+  };
 }

@@ -2,8 +2,9 @@
 export { checkSched } from "./check.ts";
 export { COSTS } from "./cost.ts";
 export type { Background, Costs, CostsName } from "./cost.ts";
-export { NO_PARENT, Sched } from "./core.ts";
-export type { SchedWorld } from "./core.ts";
+export { createSched, NO_PARENT } from "./core.ts";
+export type { Sched } from "./core.ts";
+export type { SchedWorld } from "./state.ts";
 export { SchedMetrics } from "./metrics.ts";
 export { cfs } from "./policies/cfs.ts";
 export { eevdf } from "./policies/eevdf.ts";

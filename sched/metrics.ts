@@ -8,6 +8,9 @@
 import type { Arena } from "../kernel/lib/arena.ts";
 import { HISTOGRAM_WORDS, quantile, record } from "../kernel/lib/histogram.ts";
 
+// Hot code reads names of this module only: an imported binding is loaded and checked anew at each use.
+const CPU_WORDS = HISTOGRAM_WORDS;
+const count = record;
 const LATENCY_UNIT = 64;
 const SLOWDOWN_UNIT = 0.01;
 
@@ -17,52 +20,51 @@ export class SchedMetrics {
   readonly #slowdown: Int32Array;
   readonly #switches: Float64Array;
   readonly #slowdownSum: Float64Array;
-  readonly #jobStart: Float64Array;
-  readonly #jobExec: Float64Array;
-  readonly #lastCpu: Int32Array;
   /** Times the task was put on a CPU. */
   readonly runs: Int32Array;
   readonly wakeups: Int32Array;
   readonly migrations: Int32Array;
+  readonly onWake: (p: number, now: number, sumExec: number) => void;
+  readonly onRun: (p: number, cpu: number, now: number, wokenAt: number) => void;
+  readonly onBlock: (p: number, now: number, sumExec: number) => void;
+  readonly onMigrate: (p: number) => void;
 
   constructor(arena: Arena, cpus: number, tasksMax: number) {
     this.#cpus = cpus;
-    this.#latency = arena.i32(cpus * HISTOGRAM_WORDS);
-    this.#slowdown = arena.i32(cpus * HISTOGRAM_WORDS);
-    this.#switches = arena.f64(cpus * 8);
-    this.#slowdownSum = arena.f64(cpus * 8);
-    this.#jobStart = arena.f64(tasksMax);
-    this.#jobExec = arena.f64(tasksMax);
-    this.#lastCpu = arena.i32(tasksMax);
-    this.runs = arena.i32(tasksMax);
-    this.wakeups = arena.i32(tasksMax);
-    this.migrations = arena.i32(tasksMax);
-  }
+    const latency = (this.#latency = arena.i32(cpus * HISTOGRAM_WORDS));
+    const slowdown = (this.#slowdown = arena.i32(cpus * HISTOGRAM_WORDS));
+    const switches = (this.#switches = arena.f64(cpus * 8));
+    const slowdownSum = (this.#slowdownSum = arena.f64(cpus * 8));
+    const jobStart = arena.f64(tasksMax);
+    const jobExec = arena.f64(tasksMax);
+    const lastCpu = arena.i32(tasksMax);
+    const runs = (this.runs = arena.i32(tasksMax));
+    const wakeups = (this.wakeups = arena.i32(tasksMax));
+    const migrations = (this.migrations = arena.i32(tasksMax));
 
-  onWake(p: number, now: number, sumExec: number): void {
-    this.wakeups[p]!++;
-    this.#jobStart[p] = now;
-    this.#jobExec[p] = sumExec;
-  }
-
-  onRun(p: number, cpu: number, now: number, wokenAt: number): void {
-    this.runs[p]!++;
-    this.#switches[cpu * 8]!++;
-    this.#lastCpu[p] = cpu;
-    if (wokenAt >= 0) record(this.#latency, cpu * HISTOGRAM_WORDS, (now - wokenAt) / LATENCY_UNIT);
-  }
-
-  onBlock(p: number, now: number, sumExec: number): void {
-    const used = sumExec - this.#jobExec[p]!;
-    if (used <= 0) return;
-    const cpu = this.#lastCpu[p]!;
-    const slowdown = (now - this.#jobStart[p]!) / used;
-    record(this.#slowdown, cpu * HISTOGRAM_WORDS, slowdown / SLOWDOWN_UNIT);
-    this.#slowdownSum[cpu * 8]! += slowdown;
-  }
-
-  onMigrate(p: number): void {
-    this.migrations[p]!++;
+    this.onWake = (p, now, sumExec) => {
+      wakeups[p]!++;
+      jobStart[p] = now;
+      jobExec[p] = sumExec;
+    };
+    this.onRun = (p, cpu, now, wokenAt) => {
+      runs[p]!++;
+      switches[cpu * 8]!++;
+      lastCpu[p] = cpu;
+      if (wokenAt >= 0) count(latency, cpu * CPU_WORDS, Math.floor((now - wokenAt) / LATENCY_UNIT));
+    };
+    this.onBlock = (p, now, sumExec) => {
+      const used = sumExec - jobExec[p]!;
+      if (used <= 0) return;
+      const cpu = lastCpu[p]!;
+      const ratio = (now - jobStart[p]!) / used;
+      // Whole units: a fraction would be an object of its own on the way.
+      count(slowdown, cpu * CPU_WORDS, Math.floor(ratio / SLOWDOWN_UNIT));
+      slowdownSum[cpu * 8]! += ratio;
+    };
+    this.onMigrate = (p) => {
+      migrations[p]!++;
+    };
   }
 
   /** Figures of the whole machine; latencies in ms, NaN where nothing was counted. */

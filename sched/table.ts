@@ -1,10 +1,10 @@
 /**
  * The scheduler's tables: one row a task (row 0 is the idle task of every CPU), one row a CPU, all in one arena that
  * every CPU's worker maps. Who may write: a task's row by whoever holds the run-queue lock of `cpu[p]`; a CPU's row by
- * whoever holds its run-queue lock; `resched`, `idle`, `epoch` and `free` only with Atomics.
+ * whoever holds its run-queue lock; `reschedWords` and `idle` by anybody, through the world's word operations.
  */
 import type { Arena } from "../kernel/lib/arena.ts";
-import { assert } from "../kernel/lib/assert.ts";
+import { panic } from "../kernel/lib/assert.ts";
 
 /** Where a task stands. */
 export const TaskState = { Free: 0, Queued: 1, Running: 2, Sleeping: 3, Waking: 4, Dead: 5 } as const;
@@ -21,6 +21,12 @@ const MOVES: readonly (readonly TaskState[])[] = [
 ];
 /** The same as a table of bits: LEGAL[from] has bit `to`. */
 const LEGAL = new Int32Array(MOVES.map((tos) => tos.reduce<number>((bits, to) => bits | (1 << to), 0)));
+
+/** The state after a legal move. */
+export function moved(from: number, to: TaskState): TaskState {
+  if ((LEGAL[from]! & (1 << to)) === 0) panic("moved: illegal task transition");
+  return to;
+}
 
 export class TaskTable {
   readonly rows: number;
@@ -48,6 +54,8 @@ export class TaskTable {
   /** When it was woken and has not run since, ns; -1 otherwise. */
   readonly wokenAt: Float64Array;
 
+  readonly mayUse: (p: number, cpu: number) => boolean;
+
   constructor(arena: Arena, rows: number) {
     this.rows = rows;
     this.state = arena.i32(rows);
@@ -67,15 +75,8 @@ export class TaskTable {
     this.sumExec = arena.f64(rows);
     this.waitSince = arena.f64(rows);
     this.wokenAt = arena.f64(rows);
-  }
-
-  setState(p: number, to: TaskState): void {
-    assert((LEGAL[this.state[p]!]! & (1 << to)) !== 0, "setState: illegal task transition");
-    this.state[p] = to;
-  }
-
-  mayUse(p: number, cpu: number): boolean {
-    return (this.allowed[2 * p + (cpu >> 5)]! & (1 << (cpu & 31))) !== 0;
+    const { allowed } = this;
+    this.mayUse = (p, cpu) => (allowed[2 * p + (cpu >> 5)]! & (1 << (cpu & 31))) !== 0;
   }
 }
 

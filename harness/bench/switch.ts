@@ -1,7 +1,8 @@
 /**
  * Context switches a second in the lockstep world: 64 tasks on 4 CPUs under CFS, statistics on, trace off; the same with
  * a binary trace, with the hash; and the plain C twin of the same loop, which must make the same number of switches.
- * Rounds of all variants take turns; each variant has a worker to itself, as a machine in a process of its own.
+ * Rounds of all variants take turns; each round has a worker to itself, as a machine in a process of its own, and a part
+ * that is not timed while the compiler learns. One variant comes after other machines in its process, as in a sweep.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -23,11 +24,21 @@ const CPUS = 4;
 const TASKS = 64;
 const STEPS = 512;
 
-const VARIANTS: readonly { readonly name: string; readonly features: readonly Feature[] }[] = [
-  { name: "statistics", features: ["SCHED_STATS"] },
-  { name: "statistics, binary trace", features: ["SCHED_STATS", "EVENT_LOG"] },
-  { name: "statistics, hash", features: ["SCHED_STATS", "EVENT_HASH"] },
+interface Variant {
+  readonly name: string;
+  readonly features: readonly Feature[];
+  /** Machines that ran in the process before. */
+  readonly before: number;
+}
+
+const VARIANTS: readonly Variant[] = [
+  { name: "statistics", features: ["SCHED_STATS"], before: 0 },
+  { name: "statistics, binary trace", features: ["SCHED_STATS", "EVENT_LOG"], before: 0 },
+  { name: "statistics, hash", features: ["SCHED_STATS", "EVENT_HASH"], before: 0 },
+  { name: "statistics, fourth machine", features: ["SCHED_STATS"], before: 3 },
 ];
+/** Virtual time at the start of a round that is not timed. */
+const WARM_NS = 40e9;
 
 /** Each task runs 1 ms and sleeps 10 ms on average, exponentially, in a loop of 512 rounds: 5.8 CPUs are wanted, 4 are there. */
 function workload(): Workload {
@@ -55,10 +66,12 @@ const twinInput = ({ tasks }: Workload): Buffer =>
 
 interface Round {
   readonly switches: number;
+  /** Switches in the timed part, and its length. */
+  readonly timed: number;
   readonly ns: number;
 }
 
-async function round(features: readonly Feature[], untilNs: number): Promise<Round> {
+async function machineRound(features: readonly Feature[], untilNs: number): Promise<Round> {
   const { world } = await boot({
     features,
     seed: 1,
@@ -67,40 +80,45 @@ async function round(features: readonly Feature[], untilNs: number): Promise<Rou
     costs: COSTS.none,
     tickPhaseNs: 0,
   });
+  const switches = (): number => world.metrics!.summary().switches;
+  world.run(WARM_NS);
+  const warm = switches();
   const start = process.hrtime.bigint();
   world.run(untilNs);
   const ns = Number(process.hrtime.bigint() - start);
-  return { switches: world.metrics!.summary().switches, ns };
+  return { switches: switches(), timed: switches() - warm, ns };
+}
+
+async function workerRound({ features, before }: Variant, untilNs: number): Promise<Round> {
+  const worker = new Worker(new URL(import.meta.url), { workerData: { switchRound: { features, before, untilNs } } });
+  const [round] = (await once(worker, "message")) as [Round];
+  await worker.terminate();
+  return round;
 }
 
 async function run({ quick, progress }: BenchOptions): Promise<BenchTable> {
   const rounds = quick ? 9 : 15;
-  const untilNs = quick ? 20e9 : 60e9;
-  const workers = VARIANTS.map(
-    ({ features }) => new Worker(new URL(import.meta.url), { workerData: { features, untilNs } }),
-  );
+  const untilNs = WARM_NS + (quick ? 20e9 : 60e9);
   const dir = mkdtempSync(join(tmpdir(), "orrery-bench-"));
   const twin = buildTwin(new URL("./switch_twin.c", import.meta.url), dir);
   const rates = VARIANTS.map((): number[] => []);
   const twinRates: number[] = [];
   const counts = new Set<number>();
   try {
-    for (let at = -2; at < rounds; at++) {
-      for (const [index, worker] of workers.entries()) {
-        worker.postMessage("round");
-        const [{ switches, ns }] = (await once(worker, "message")) as [Round];
+    for (let at = 0; at < rounds; at++) {
+      for (const [index, variant] of VARIANTS.entries()) {
+        const { switches, timed, ns } = await workerRound(variant, untilNs);
         counts.add(switches);
-        if (at >= 0) rates[index]!.push((switches / ns) * 1e9);
+        rates[index]!.push((timed / ns) * 1e9);
       }
       if ("program" in twin) {
         const { switches, ns } = await twinRound(twin.program, untilNs);
         counts.add(switches);
-        if (at >= 0) twinRates.push((switches / ns) * 1e9);
+        twinRates.push((switches / ns) * 1e9);
       }
-      progress(`switch: round ${Math.max(at + 1, 0)} of ${rounds}`);
+      progress(`switch: round ${at + 1} of ${rounds}`);
     }
   } finally {
-    await Promise.all(workers.map((worker) => worker.terminate()));
     rmSync(dir, { recursive: true });
   }
   if (counts.size > 1) panic("bench switch: variants and C twin differ in the number of switches", ...counts);
@@ -123,7 +141,7 @@ async function run({ quick, progress }: BenchOptions): Promise<BenchTable> {
     name: "switch",
     rows,
     notes: [
-      `${TASKS} tasks on ${CPUS} CPUs under cfs, ${untilNs / 1e9} s of virtual time a round, costs none; median of ${rounds} interleaved rounds`,
+      `${TASKS} tasks on ${CPUS} CPUs under cfs, ${(untilNs - WARM_NS) / 1e9} s of virtual time a round, costs none; median of ${rounds} interleaved rounds`,
       "a switch puts a task on a CPU; switches to idle are not counted",
       "missing" in twin
         ? `no C twin: ${twin.missing}`
@@ -132,7 +150,7 @@ async function run({ quick, progress }: BenchOptions): Promise<BenchTable> {
   };
 }
 
-async function twinRound(program: string, untilNs: number): Promise<Round> {
+async function twinRound(program: string, untilNs: number): Promise<Omit<Round, "timed">> {
   const child = spawn(program, [String(CPUS), String(TASKS), String(untilNs), "1"], {
     stdio: ["pipe", "pipe", "inherit"],
   });
@@ -153,7 +171,13 @@ export const bench: Bench = {
   run,
 };
 
-if (!isMainThread) {
-  const { features, untilNs } = workerData as { features: readonly Feature[]; untilNs: number };
-  parentPort!.on("message", () => void round(features, untilNs).then((result) => parentPort!.postMessage(result)));
+/** What a round's worker is given; the worker that benchmarks run in has other data. */
+interface RoundData {
+  readonly switchRound?: { readonly features: readonly Feature[]; readonly before: number; readonly untilNs: number };
+}
+
+const given = isMainThread ? undefined : (workerData as RoundData | null)?.switchRound;
+if (given !== undefined) {
+  for (let machine = 0; machine < given.before; machine++) await machineRound(given.features, WARM_NS);
+  parentPort!.postMessage(await machineRound(given.features, given.untilNs));
 }

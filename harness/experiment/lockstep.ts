@@ -81,7 +81,7 @@ export async function runLockstep(options: LockstepOptions): Promise<LockstepRun
     log: machine.log,
     hash: machine.hash?.hex(),
     endNs: machine.now(),
-    ejected: world.sched.ejected ? world.sched.ejectMessage : undefined,
+    ejected: world.sched.ejected() ? world.sched.ejectMessage() : undefined,
     complete,
   };
 }

@@ -72,7 +72,7 @@ function describe(log: EventLog, row: number): readonly string[] {
       const by = log.cAt(row) === WakeContext.Timer ? "its timer, in interrupt context" : "another task";
       return [
         `sched_waking  ${name(a)} is woken by ${by}`,
-        "  world_lockstep.ts #onTimer: the interrupt; core.ts #wake: select_cpu says CPU 0, its run queue is locked",
+        "  lockstep_loop.ts onTimer: the interrupt; core.ts wakeUp: select_cpu says CPU 0, its run queue is locked",
         "  cfs.ts enqueue: account the hog, place the sleeper at most 3 ms behind min_vruntime, into the heap",
         "  cfs.ts enqueue: the hog leads by more than the wake-up granularity: kick the CPU to preempt",
       ];

@@ -6,19 +6,14 @@
  *
  * All times are whole nanoseconds. min_vruntime never goes back (checked by test/sched/policies).
  */
-import {
-  DEQ_MIGRATE,
-  DEQ_SAVE,
-  DSQ_LOCAL,
-  ENQ_JOINS,
-  ENQ_NEW,
-  ENQ_WAKEUP,
-  KICK_PREEMPT,
-  SLICE_INF,
-} from "../../kernel/abi/sched.ts";
+import * as abi from "../../kernel/abi/sched.ts";
 import type { PolicyFactory } from "../../kernel/abi/sched.ts";
 import { KeyedHeap } from "../../kernel/lib/keyed_heap.ts";
-import { NICE_0_LOAD } from "../weight.ts";
+import { NICE_0_LOAD as WEIGHT_0 } from "../weight.ts";
+
+// Hot code reads names of this module only: an imported binding is loaded and checked anew at each use.
+const { DEQ_MIGRATE, DEQ_SAVE, DSQ_LOCAL, ENQ_JOINS, ENQ_NEW, ENQ_WAKEUP, KICK_PREEMPT, SLICE_INF } = abi;
+const NICE_0_LOAD = WEIGHT_0;
 
 const LATENCY_NS = 6_000_000;
 const MIN_GRANULARITY_NS = 750_000;

@@ -84,7 +84,7 @@ export function policyContract(
       for (let task = 0; task < MANY; task++) rig.fork(-1);
       checkSched(rig.sched);
       expect(rig.drain()).toBe(true);
-      expect(rig.sched.ejected, rig.sched.ejectMessage).toBe(false);
+      expect(rig.sched.ejected(), rig.sched.ejectMessage()).toBe(false);
     });
 
     clause("a whole workload is done, uses the CPU time it asked for, and is the same run again", async () => {
@@ -119,7 +119,7 @@ function survives(policy: PolicyFactory, machine: Machine): void {
   }
   expect(rig.drain(), "a task is left that nobody runs").toBe(true);
   checkSched(rig.sched, seen);
-  expect(rig.sched.ejected, rig.sched.ejectMessage).toBe(false);
+  expect(rig.sched.ejected(), rig.sched.ejectMessage()).toBe(false);
 }
 
 /** Hogs under ticks alone for a while; the longest that one stood in a queue. */
@@ -136,7 +136,7 @@ function longestWait(policy: PolicyFactory, tasks: number, cpus: number): number
     time[0]! += TICK_NS;
     if (tick % 50 === 0) sched.watchdog();
   }
-  expect(sched.ejected, sched.ejectMessage).toBe(false);
+  expect(sched.ejected(), sched.ejectMessage()).toBe(false);
   return longest;
 }
 
@@ -166,7 +166,7 @@ async function wholeRun(policy: PolicyFactory): Promise<string> {
     for (let p = 1; p < sched.tasksMax; p++) if (sched.task.sumExec[p]! > 0) used[p] = sched.task.sumExec[p]!;
     if (world.programs.allExited) break;
   }
-  expect(sched.ejected, sched.ejectMessage).toBe(false);
+  expect(sched.ejected(), sched.ejectMessage()).toBe(false);
   expect(world.programs.allExited).toBe(true);
   for (const [index, { program }] of workload.tasks.entries()) {
     const asked = program.args.reduce((sum, ns, step) => sum + (program.ops[step] === Op.Run ? ns : 0), 0);

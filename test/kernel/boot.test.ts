@@ -38,7 +38,7 @@ async function runs(features: readonly Feature[]): Promise<void> {
   expect(machine.hash === undefined).toBe(!on.has("EVENT_HASH"));
   expect(world.metrics === undefined).toBe(!on.has("SCHED_STATS"));
   const brings = STEPS.filter(({ feature }) => feature !== undefined && on.has(feature) && feature in POLICY_OF);
-  expect(world.sched.policy.name).toBe(brings.length === 0 ? "cfs" : POLICY_OF[brings.at(-1)!.feature!]);
+  expect(world.sched.policy().name).toBe(brings.length === 0 ? "cfs" : POLICY_OF[brings.at(-1)!.feature!]);
   expect(steps).toEqual(
     STEPS.filter(({ feature }) => feature === undefined || on.has(feature)).map(({ name }) => name),
   );

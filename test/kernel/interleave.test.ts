@@ -1,6 +1,6 @@
 /**
  * The parallel world's protocols between CPUs, in every interleaving, each beside variants with a known mistake that
- * must be found. Steps follow kernel/task.ts, kernel/cpu_loop.ts, kernel/smp.ts and sched/core.ts word for word; the
+ * must be found. Steps follow kernel/task.ts, kernel/cpu_loop.ts, kernel/smp.ts and sched/ word for word; the
  * lock's own hand-over is in test/mm/interleave.test.ts.
  */
 import { describe, expect, it } from "vitest";
@@ -140,7 +140,7 @@ describe("idle against kick (cpu_loop.ts: #idle, smp.ts: idle, kick)", () => {
   });
 });
 
-describe("a shared queue's taker against a renice (dsq.ts: takeFor, core.ts: #moveTo, #reweigh)", () => {
+describe("a shared queue's taker against a renice (dsq.ts: takeFor, moves.ts: moveTo, renice.ts: reweigh)", () => {
   const NO_DSQ = 0;
   const SHARED = 5;
   const TAKEN = -1;

@@ -191,7 +191,7 @@ it.each(["none", "icount", "hardware"] as const)("CPU time = busy time less inte
     const interrupts = total([...sched.cpu.irqTime]);
     const exec = total([...used]);
     // Interrupts are a task's time, or nobody's; of those that came to an idle CPU no task knows.
-    if (sched.policy.irqTimeAccounting !== true) expect(exec).toBe(busy);
+    if (sched.policy().irqTimeAccounting !== true) expect(exec).toBe(busy);
     else {
       expect(exec).toBeLessThanOrEqual(busy);
       expect(exec + interrupts).toBeGreaterThanOrEqual(busy);

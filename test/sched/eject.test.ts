@@ -157,9 +157,9 @@ describe("a policy that", () => {
     const { sched } = world;
     while (world.run(200e9, 1) && machine.now() < 200e9 && !world.programs.allExited) checkSched(sched);
     expect(world.programs.allExited).toBe(true);
-    expect(sched.ejected).toBe(true);
-    expect(sched.ejectMessage).toMatch(message);
-    expect(sched.policy.name).toBe("cfs");
+    expect(sched.ejected()).toBe(true);
+    expect(sched.ejectMessage()).toMatch(message);
+    expect(sched.policy().name).toBe("cfs");
     const log = machine.log!;
     const ejections = Array.from({ length: log.count }, (_, row) => row).filter(
       (row) => log.typeAt(row) === Ev.SchedEject,

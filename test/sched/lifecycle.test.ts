@@ -162,8 +162,8 @@ it("work that is queued on a busy CPU wakes an idle one", () => {
     sched.wakeNew(one, 0, 0);
     rig.settle();
     sched.wakeNew(two, 0, one);
-    expect(rig.asked.has(1), sched.policy.name).toBe(true);
+    expect(rig.asked.has(1), sched.policy().name).toBe(true);
     rig.settle();
-    expect(new Set([sched.running(0), sched.running(1)]), sched.policy.name).toEqual(new Set([one, two]));
+    expect(new Set([sched.running(0), sched.running(1)]), sched.policy().name).toEqual(new Set([one, two]));
   }
 });

@@ -25,7 +25,7 @@ function compare(policy: PolicyFactory, options: { cpus: number; tasks: number; 
       least[cpu] = minVruntime![cpu]!;
     }
   }
-  expect(rig.sched.ejected, rig.sched.ejectMessage).toBe(false);
+  expect(rig.sched.ejected(), rig.sched.ejectMessage()).toBe(false);
   expect(rig.drain()).toBe(true);
   return pair;
 }

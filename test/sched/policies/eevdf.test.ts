@@ -35,7 +35,7 @@ function compare(options: Options) {
       }
     }
   }
-  expect(rig.sched.ejected, rig.sched.ejectMessage).toBe(false);
+  expect(rig.sched.ejected(), rig.sched.ejectMessage()).toBe(false);
   expect(rig.drain()).toBe(true);
   return pair;
 }
