@@ -57,11 +57,16 @@ export class MemoryStore implements SizedStore {
   }
 
   setSize(bytes: number): void {
+    // What is kept is zeros beyond the end: a file that grows has nothing to forget.
+    if (bytes < this.bytes) this.cut(bytes);
+    this.bytes = bytes;
+  }
+
+  private cut(bytes: number): void {
     for (const [index, page] of this.pages) {
       if (index * PAGE_SIZE >= bytes) this.pages.delete(index);
       else page.fill(0, Math.min(PAGE_SIZE, bytes - index * PAGE_SIZE));
     }
-    this.bytes = bytes;
   }
 
   /** A page as it is on the disk; holes are zeros. */

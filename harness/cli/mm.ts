@@ -4,6 +4,7 @@
  *   index --free COUNTS   fragmentation of free memory, from the counts of a buddyinfo line
  *   replay --trace FILE   page and slab events of a real guest through our allocators
  *   frag                  the mixed-lifetime experiment: grouping and compaction, on and off
+ *   guest                 the same churn in a real Linux guest and in our allocator
  *   evict                 replacement policies on a trace, beside the best possible
  *   mutants               seeded bugs: does the test suite notice them?
  */
@@ -55,6 +56,21 @@ export function register(program: Command): void {
     .addOption(seedOption())
     .addOption(formatOption("json", "csv", "md"))
     .action(fragCommand);
+  mm.command("guest")
+    .description(
+      "Run one churn of single pages in a real Linux guest and in our allocator from the guest's own free memory: unusable\nindex at order 9, huge pages had of those that free memory could hold (nothing is compacted for them), pages moved. Needs QEMU and a C compiler.",
+    )
+    .option("--memory <size>", "memory of the guest", byteSize(128 * 2 ** 20, 2 ** 31), 256 * 2 ** 20)
+    .option(
+      "--seconds <n>",
+      "how long the guest's churn lasts: kcompactd looks twice a second",
+      wholeNumber(1, 3600),
+      30,
+    )
+    .option("--proactiveness <n>", "vm.compaction_proactiveness of both", wholeNumber(0, 100), 100)
+    .addOption(seedOption())
+    .addOption(formatOption("json", "csv", "md"))
+    .action(guestCommand);
   mm.command("mutants")
     .description(
       "Put each seeded bug of the memory wing into a copy of the source tree, run its fast tests there, and report which\nbugs were noticed. Needs a checkout. Exit code 1 when one survives.",
@@ -231,6 +247,36 @@ async function fragCommand(options: FragCommandOptions): Promise<void> {
     notes: [
       `${seeds} seed${seeds === 1 ? "" : "s"} from ${seed}; lessThanNeither: reduction of the index against the first arm, +- interval95`,
       `pages moved, to the naive compactor's: ${movesToNaive === null ? "-" : movesToNaive.toFixed(2)}`,
+    ],
+  });
+}
+
+interface GuestCommandOptions {
+  readonly seed: number;
+  readonly memory: number;
+  readonly seconds: number;
+  readonly proactiveness: number;
+  readonly format: Format;
+}
+
+async function guestCommand(options: GuestCommandOptions): Promise<void> {
+  const { seed, memory, seconds, proactiveness, format } = options;
+  if (memory % PAGEBLOCK !== 0) throw new UserError(`--memory ${memory} is no whole number of pageblocks (2M)`);
+  const { guestChurn } = await import("../mm/guest_churn.ts");
+  const { progressLine } = await import("./progress.ts");
+  const line = progressLine("mm guest");
+  const progress = (text: string): void => line.update(text);
+  const report = await guestChurn({ seed, memoryMiB: memory / 2 ** 20, seconds, proactiveness, progress });
+  line.end();
+  const [linux, ours] = report.rows;
+  const points = 100 * (ours!.hugeSuccess - linux!.hugeSuccess);
+  emit(format, {
+    document: { schema: SCHEMA, seed, memory, seconds, proactiveness, ...report, hugeSuccessPoints: points },
+    rows: report.rows.map((row) => ({ ...row })),
+    title: `${report.steps} steps from ${report.startFreeFrames} free frames`,
+    notes: [
+      `huge pages had: ${points.toFixed(1)} points from Linux's; seed ${seed}`,
+      `start rebuilt from pagetypeinfo, ${report.shortfall} blocks without a place`,
     ],
   });
 }

@@ -66,14 +66,21 @@ const COMPACT_FRAMES = 128;
 const NAIVE_WORTH = 64;
 const NAIVE_REST = 500;
 
-interface Workload {
+export interface Workload {
   readonly kind: Uint8Array;
   readonly order: Uint8Array;
   readonly dies: Int32Array;
 }
 
-/** Lifetimes are in steps, in units of half of memory's frames. */
-function workload(seed: number, { frames, steps }: FragOptions): Workload {
+/**
+ * Lifetimes are in steps, in units of half of memory's frames. With `singles` all is order 0, and what was reclaimable
+ * cannot move either: what a process can make another kernel do page by page.
+ */
+export function workload(
+  seed: number,
+  { frames, steps }: { readonly frames: number; readonly steps: number },
+  singles = false,
+): Workload {
   const draw = prng(seed);
   const kind = new Uint8Array(steps);
   const order = new Uint8Array(steps);
@@ -85,18 +92,27 @@ function workload(seed: number, { frames, steps }: FragOptions): Workload {
     const r = nextUnit(draw);
     let life = nextUnit(draw) < 0.3 ? 2.5 : burst ? 0.45 : 0.15;
     if (r < 0.08) {
-      kind[step] = r < 0.05 ? Migrate.Unmovable : Migrate.Reclaimable;
+      kind[step] = r < 0.05 || singles ? Migrate.Unmovable : Migrate.Reclaimable;
       life = 4;
     } else {
       kind[step] = Migrate.Movable;
-      if (r > 0.8) order[step] = 1 + nextBelow(draw, 2);
+      if (r > 0.8 && !singles) order[step] = 1 + nextBelow(draw, 2);
     }
     dies[step] = step + 1 + Math.floor(-Math.log(1 - nextUnit(draw)) * life * unit);
   }
   return { kind, order, dies };
 }
 
-class Arm {
+/** When kcompactd, or the naive compactor, has its turn. */
+export interface Rhythm {
+  /** Once in so many steps. */
+  readonly every: number;
+  /** Frames that kcompactd may move then. */
+  readonly frames: number;
+}
+const RHYTHM: Rhythm = { every: COMPACT_EVERY, frames: COMPACT_FRAMES };
+
+export class Arm {
   readonly mm: PageAlloc;
   readonly holder: Holder;
   readonly compaction: Compaction | undefined;
@@ -105,16 +121,23 @@ class Arm {
   #restUntil = 0;
   readonly #threshold: number;
   readonly #work: Workload;
+  readonly #rhythm: Rhythm;
   /** Steps by the step at which they end: a list of chains. */
   readonly #first: Int32Array;
   readonly #next: Int32Array;
   readonly #pfn: Int32Array;
 
-  constructor(work: Workload, grouping: boolean, kind: ArmResult["compaction"], options: FragOptions) {
+  constructor(
+    work: Workload,
+    mm: PageAlloc,
+    kind: ArmResult["compaction"],
+    proactiveness: number,
+    rhythm: Rhythm = RHYTHM,
+  ) {
     const steps = work.kind.length;
-    const { frames, proactiveness } = options;
-    this.mm = new PageAlloc({ zones: [{ name: "DMA32", start: 0, end: frames }], cpus: 1, grouping, locks: noLocks });
-    this.holder = new Holder(frames, steps);
+    this.mm = mm;
+    this.holder = new Holder(mm.map.shape.frames, steps);
+    this.#rhythm = rhythm;
     this.#naive = kind === "naive";
     this.#threshold = Math.max(100 - proactiveness, 5) + 10;
     this.#work = work;
@@ -141,8 +164,8 @@ class Arm {
       this.#next[step] = this.#first[dies[step]!]!;
       this.#first[dies[step]!] = step;
     }
-    if (step % COMPACT_EVERY !== 0) return;
-    this.compaction?.step(0, COMPACT_FRAMES);
+    if (step % this.#rhythm.every !== 0) return;
+    this.compaction?.step(0, this.#rhythm.frames);
     if (this.#naive && step >= this.#restUntil && 100 * this.unusable() > this.#threshold)
       if (slide(this.mm, this.holder) < NAIVE_WORTH) this.#restUntil = step + NAIVE_REST;
   }
@@ -154,12 +177,15 @@ class Arm {
     this.mm.free(0, pfn, this.#work.order[step]!);
   }
 
+  /** Of the last zone, which is all of memory or most of it. */
   unusable(): number {
-    return unusableShare(zonesOf(this.mm)[0]!.free, PAGEBLOCK_ORDER);
+    return unusableShare(zonesOf(this.mm).at(-1)!.free, PAGEBLOCK_ORDER);
   }
 
   freeShare(): number {
-    const free = zonesOf(this.mm)[0]!.free.reduce((sum, blocks, order) => sum + blocks * 2 ** order, 0);
+    const free = zonesOf(this.mm)
+      .at(-1)!
+      .free.reduce((sum, blocks, order) => sum + blocks * 2 ** order, 0);
     return free / this.mm.map.shape.frames;
   }
 
@@ -180,9 +206,9 @@ class Arm {
   }
 
   /** Huge pages had without compacting for them, given back at once. */
-  hugePages(): number {
+  hugePages(wanted = HUGE_ASKED): number {
     const had: Pfn[] = [];
-    for (let asked = 0; asked < HUGE_ASKED; asked++) {
+    for (let asked = 0; asked < wanted; asked++) {
       const pfn = this.mm.alloc(0, GFP.GFP_TRANSHUGE_LIGHT, PAGEBLOCK_ORDER, -2);
       if (!isErr(pfn)) had.push(pfn);
     }
@@ -191,16 +217,22 @@ class Arm {
   }
 }
 
-function runArm(work: Workload, grouping: boolean, kind: ArmResult["compaction"], options: FragOptions): ArmResult {
-  const arm = new Arm(work, grouping, kind, options);
-  const phase = Math.ceil(options.steps / PHASES);
+/** Five times in each phase between bursts, from the third phase on. */
+export function isSample(step: number, steps: number): boolean {
+  const phase = Math.ceil(steps / PHASES);
   const every = Math.floor(phase / (SAMPLES_A_PHASE + 1));
+  return Math.floor(step / phase) % 2 === 0 && step > phase * 2 && step % every === 0;
+}
+
+function runArm(work: Workload, grouping: boolean, kind: ArmResult["compaction"], options: FragOptions): ArmResult {
+  const { frames, steps, proactiveness } = options;
+  const zones = [{ name: "DMA32", start: 0, end: frames }] as const;
+  const arm = new Arm(work, new PageAlloc({ zones, cpus: 1, grouping, locks: noLocks }), kind, proactiveness);
   const sum = { unusable: 0, pinned: 0, free: 0, huge: 0 };
   let samples = 0;
-  for (let step = 0; step < options.steps; step++) {
+  for (let step = 0; step < steps; step++) {
     arm.step(step);
-    const quiet = Math.floor(step / phase) % 2 === 0 && step > phase * 2;
-    if (!quiet || step % every !== 0) continue;
+    if (!isSample(step, steps)) continue;
     sum.unusable += arm.unusable();
     sum.pinned += arm.pinned();
     sum.free += arm.freeShare();

@@ -16,6 +16,7 @@ import { KVM_PROBE_MS, accelArgs, chosenAccel } from "./accel.ts";
 import type { Accel } from "./accel.ts";
 import { Agent } from "./agent.ts";
 import type { CommandResult } from "./agent.ts";
+import type { CpioEntry } from "./cpio.ts";
 import { initramfs } from "./initramfs.ts";
 import { guestFiles } from "./kernel_package.ts";
 import type { RunFolder } from "./open_things.ts";
@@ -33,6 +34,8 @@ export interface GuestOptions {
   readonly image?: string;
   /** A kernel of the user's instead of the packaged one: virtio, ext4 and devtmpfs must be in it. */
   readonly kernel?: string;
+  /** Programs and data in the guest's root besides busybox. */
+  readonly files?: readonly CpioEntry[];
   readonly memoryMiB?: number;
   readonly cpus?: number;
   readonly accel?: Accel;
@@ -165,7 +168,7 @@ export async function bootGuest(asked: GuestOptions): Promise<Guest> {
     throw new UserError(`cannot boot ${options.kernel}: no such file`);
   const files = guestFiles();
   const folder = runFolder();
-  writeFileSync(join(folder.path, "initrd"), initramfs(files));
+  writeFileSync(join(folder.path, "initrd"), initramfs(files, options.files));
   copyFileSync(options.kernel ?? files.kernel, join(folder.path, "kernel"));
   const ram = { file: join(folder.path, "ram"), share: true };
   const qemu = startQemu([
