@@ -15,6 +15,7 @@
 import { SimDisk, FaultPlan, SATA_SSD } from "../drivers/index.ts";
 import type { FaultRule } from "../drivers/index.ts";
 import { BlockOp } from "../kernel/abi/block.ts";
+import type { BlockDevice, BlockLimits, BlockRequest } from "../kernel/abi/block.ts";
 import { EIO, EIOCBQUEUED, EROFS } from "../kernel/abi/errno.ts";
 import type { Errno, Nanos } from "../kernel/abi/units.ts";
 import { be32, setBe32 } from "../kernel/lib/bytes.ts";
@@ -36,11 +37,18 @@ import type { Jbd2, JournalFeatures } from "../kernel/index.ts";
 
 const { JBD2_MAGIC, JBLOCK_COMMIT, JBLOCK_SUPER_V2, JSB } = jbd2Layout;
 export const BLOCK = 1024;
-export const AREA = 48;
+export const AREA = 160;
+/** Most blocks of one call: several descriptors fill. */
+const CALL_MAX = 36;
 export const JOURNAL_AT = 1 + AREA;
 export const JOURNAL_BLOCKS = 1024;
 export const DISK_BLOCKS = JOURNAL_AT + JOURNAL_BLOCKS;
 const FREE = -1;
+/** isDurable */
+const ENDED = 1;
+const DURABLE = 2;
+/** inFlight: not yet on its way. */
+const HELD = 2;
 const VERSION_AT = 16;
 
 export interface RigOptions {
@@ -54,9 +62,15 @@ export interface RigOptions {
   /** Requests take time. */
   readonly slow: boolean;
   readonly queueDepth: number;
+  /** What is in flight reaches the disk in any order, as through an elevator. */
+  readonly shuffled: boolean;
+  /** Blocks of the area that are used: fewer meet more often. */
+  readonly span: number;
   readonly faults?: readonly FaultRule[];
   /** Save, and go on in a new machine, once in so many steps; 0: never. */
   readonly moveEvery: number;
+  /** Id of the last transaction before. */
+  readonly sequence: number;
   /** No journal: no crash is survived, everything else is as with one. */
   readonly bare?: boolean;
 }
@@ -77,14 +91,60 @@ export function journalSuper(logBlocks: number, sequence: number): Uint8Array {
   return block;
 }
 
+/** Holds requests back and lets them go in any order, late ones rather before early ones, and some of them very late. */
+class Shuffler implements BlockDevice {
+  readonly limits: BlockLimits;
+  readonly #disk: SimDisk;
+  readonly #below: (bound: number) => number;
+  readonly #held: BlockRequest[] = [];
+  readonly #stuck = new Set<BlockRequest>();
+
+  constructor(disk: SimDisk, below: (bound: number) => number) {
+    this.limits = disk.limits;
+    this.#disk = disk;
+    this.#below = below;
+  }
+
+  submit(batch: readonly BlockRequest[]): number {
+    const taken = Math.min(batch.length, this.limits.queueDepth - this.#held.length);
+    for (const request of batch.slice(0, taken)) {
+      this.#held.push(request);
+      if (this.#below(8) === 0) this.#stuck.add(request);
+    }
+    return taken;
+  }
+
+  /** Its owner is gone: what has not reached the disk never will. */
+  forget(): void {
+    this.#held.length = 0;
+    this.#stuck.clear();
+  }
+
+  poll(): readonly BlockRequest[] {
+    for (let n = this.#below(4); n > 0 && this.#held.length > 0; n--) {
+      const { length } = this.#held;
+      const at = Math.max(this.#below(length), this.#below(length), this.#below(length));
+      const request = this.#held[at]!;
+      if (this.#stuck.has(request) && this.#below(24) !== 0) continue;
+      if (this.#disk.submit([request]) === 0) break;
+      this.#stuck.delete(request);
+      this.#held.splice(at, 1);
+    }
+    return this.#disk.poll();
+  }
+}
+
 export class JournalRig {
   readonly options: RigOptions;
   readonly random: Int32Array;
-  disk: SimDisk;
+  disk!: SimDisk;
+  #device!: BlockDevice;
   jbd2!: Jbd2;
   nowNs = 0;
   crashes = 0;
   moves = 0;
+  /** Transactions are compared by how far they are from it: their ids go round. */
+  base: number;
   /** Version -> its bytes. */
   readonly contents: Uint8Array[] = [new Uint8Array(BLOCK)];
   /** Block of the area -> version, or FREE. */
@@ -98,19 +158,25 @@ export class JournalRig {
   readonly inFlight = new Uint8Array(AREA);
   readonly isDurable = new Uint8Array(AREA);
   readonly orderedIn = new Float64Array(AREA).fill(-1);
-  #flush = { number: -1, blocks: [] as number[] };
+  #flush = { number: -1, blocks: [] as (readonly [block: number, version: number])[] };
+  /** What had ended when the committing transaction was closed. */
+  #ended: (readonly [block: number, version: number])[] = [];
+  #asked = -1;
   #arena = growingArena();
   #superblock: Uint8Array;
 
-  constructor(options: RigOptions, sequence = 1) {
+  constructor(options: RigOptions) {
+    const { sequence } = options;
     this.options = options;
+    this.base = sequence;
     this.random = prng(options.seed);
     const image = new Uint8Array(DISK_BLOCKS * BLOCK);
     this.#superblock = journalSuper(options.logBlocks, sequence);
     image.set(this.#superblock, JOURNAL_AT * BLOCK);
-    this.disk = this.#diskOf(image);
+    this.#plug(image);
     this.committed = sequence;
-    this.area.fill(FREE, AREA / 2);
+    this.area.fill(FREE, options.span / 2);
+    this.freedIn.fill(sequence);
     this.#open();
     this.jbd2.reset();
     this.after.set(sequence, this.area.slice());
@@ -120,9 +186,9 @@ export class JournalRig {
     return nextBelow(this.random, bound);
   }
 
-  #diskOf(image: Uint8Array): SimDisk {
-    const { seed, atomicBytes, queueDepth, slow, faults } = this.options;
-    return new SimDisk({
+  #plug(image: Uint8Array): void {
+    const { seed, atomicBytes, queueDepth, slow, faults, shuffled } = this.options;
+    this.disk = new SimDisk({
       sectors: (DISK_BLOCKS * BLOCK) / 512,
       image,
       atomicBytes,
@@ -131,12 +197,13 @@ export class JournalRig {
       ...(slow ? { service: SATA_SSD } : {}),
       ...(faults === undefined ? {} : { faults: new FaultPlan(faults, seed) }),
     });
+    this.#device = shuffled ? new Shuffler(this.disk, (bound) => this.below(bound)) : this.disk;
   }
 
   #open(): void {
     const { features, barrier, slots, bare } = this.options;
     const opened = openJbd2({
-      device: this.disk,
+      device: this.#device,
       memory: this.#arena,
       blockSize: BLOCK,
       count: DISK_BLOCKS,
@@ -154,6 +221,7 @@ export class JournalRig {
       ordered: (tid) => this.#ordered(tid),
       committed: (tid) => {
         this.committed = tid;
+        if (this.#asked === tid) this.#settle(this.#ended);
       },
     };
     opened.buffers.io.own(IoKind.Data, {
@@ -166,23 +234,46 @@ export class JournalRig {
   move(): void {
     const saved = save(this.#arena);
     this.#arena = growingArena();
+    if (this.#device instanceof Shuffler) this.#device.forget();
     this.#open();
     load(this.#arena, saved);
     this.jbd2.restart();
     this.moves++;
   }
 
+  /** Ordered data is written when it is asked for, and not at once. */
   #ordered(tid: number): 0 | Errno {
+    if (this.#asked !== tid) {
+      this.#asked = tid;
+      this.#ended = this.#endedData();
+    }
+    let left = 0;
+    for (let block = 0; block < AREA; block++) {
+      if (this.orderedIn[block] !== tid || this.inFlight[block] === 0) continue;
+      left++;
+      if (this.inFlight[block] === HELD && this.below(3) === 0) this.#startData(block, this.data[block]!);
+    }
+    return left === 0 ? 0 : EIOCBQUEUED;
+  }
+
+  #endedData(): (readonly [block: number, version: number])[] {
+    const found: (readonly [number, number])[] = [];
     for (let block = 0; block < AREA; block++)
-      if (this.orderedIn[block] === tid && this.inFlight[block] !== 0) return EIOCBQUEUED;
-    return 0;
+      if (this.isDurable[block] === ENDED) found.push([block, this.data[block]!]);
+    return found;
+  }
+
+  /** A flush that began after these had ended is over. */
+  #settle(blocks: readonly (readonly [block: number, version: number])[]): void {
+    for (const [block, version] of blocks)
+      if (this.isDurable[block] === ENDED && this.data[block] === version) this.isDurable[block] = DURABLE;
   }
 
   #dataEnded(block: number, result: number): void {
     this.inFlight[block] = 0;
-    // Nobody knows what is there now.
+    // After an error nobody knows what is there.
     if (result !== 0) this.orderedIn[block] = -1;
-    else this.isDurable[block] = 2;
+    else this.isDurable[block] = ENDED;
   }
 
   /** A new version; some look like a commit block of a transaction that may come. */
@@ -194,7 +285,7 @@ export class JournalRig {
     if (version % 3 === 0) {
       setBe32(view, 0, JBD2_MAGIC);
       setBe32(view, 4, JBLOCK_COMMIT);
-      setBe32(view, 8, this.jbd2.tid + this.below(16));
+      setBe32(view, 8, (this.jbd2.tid + this.below(16)) >>> 0);
     }
     this.contents.push(bytes);
     return version;
@@ -209,25 +300,29 @@ export class JournalRig {
   /** Empty, or what went wrong. */
   step(): string {
     const what = this.below(100);
-    if (what < 40) return this.#call();
-    if (what < 50) return this.#read();
-    if (what < 57) return this.#writeData();
-    if (what < 60) this.jbd2.requestCommit(this.jbd2.tid);
-    else if (what < 62) this.#askFlush();
-    else if (what < 63) {
+    if (what < 30) return this.#call();
+    if (what < 36) return this.#read();
+    if (what < 46) return this.#writeData();
+    if (what < 50) this.jbd2.requestCommit(this.jbd2.tid);
+    else if (what < 53) this.#askFlush();
+    else if (what < 55) this.jbd2.buffers.pressed = true;
+    else if (what < 56 && this.below(4) === 0) {
       const result = this.jbd2.empty();
       if (result === 0 && this.options.bare !== true) return this.#checkEmpty();
     } else {
-      this.nowNs += this.below(20) === 0 ? 6e9 : this.below(200_000);
-      this.jbd2.step();
-      this.#seeFlush();
+      if (this.below(100) === 0) this.nowNs += 6e9;
+      for (let n = this.below(6); n >= 0; n--) {
+        this.nowNs += this.below(200_000);
+        this.jbd2.step();
+        this.#seeFlush();
+      }
     }
     return "";
   }
 
   #call(): string {
     const { jbd2 } = this;
-    const blocks = 1 + this.below(6);
+    const blocks = 1 + this.below(this.below(4) === 0 ? Math.min(CALL_MAX, jbd2.creditsMax) : 6);
     const tid = jbd2.tid;
     const answer = jbd2.begin(blocks, blocks);
     if (answer === EIOCBQUEUED || answer === EROFS) return "";
@@ -258,15 +353,21 @@ export class JournalRig {
       this.orderedIn[block] = -1;
     }
     this.after.set(tid, next.slice());
-    if (ordered >= 0 && this.#startData(ordered)) this.orderedIn[ordered] = tid;
+    if (ordered >= 0) {
+      this.data[ordered] = this.version();
+      this.inFlight[ordered] = HELD;
+      this.isDurable[ordered] = 0;
+      this.orderedIn[ordered] = tid;
+    }
     return "";
   }
 
   #change(next: Int32Array, freed: number[]): string {
     const { buffers } = this.jbd2;
-    const block = this.below(AREA);
+    const block = this.below(this.options.span);
     if (next[block] === FREE) {
-      if (this.inFlight[block] !== 0) return "";
+      // Mostly left free: data has to get there, too.
+      if (this.inFlight[block] !== 0 || this.below(4) !== 0) return "";
       const version = this.version();
       const at = buffers.fresh(1 + block);
       if (!this.holds(buffers.bytes, at, 0)) return `fresh(${block}) is not of zeroes`;
@@ -275,7 +376,7 @@ export class JournalRig {
       if (freed.includes(block)) freed.splice(freed.indexOf(block), 1);
       return "";
     }
-    if (this.below(5) === 0) {
+    if (this.below(6) === 0) {
       buffers.forget(1 + block);
       next[block] = FREE;
       freed.push(block);
@@ -295,7 +396,7 @@ export class JournalRig {
     this.jbd2.beginRead();
     try {
       for (let n = this.below(6); n >= 0; n--) {
-        const block = this.below(AREA);
+        const block = this.below(this.options.span);
         const at = buffers.at(1 + block);
         if (this.area[block] !== FREE && !this.holds(buffers.bytes, at, this.area[block]!))
           return `at(${block}) has not version ${this.area[block]}`;
@@ -310,36 +411,32 @@ export class JournalRig {
 
   /** A free block that data may be written to: freed by a transaction that is durable. -1: none was found. */
   #freeForData(area: Int32Array): number {
-    const block = this.below(AREA);
+    const block = this.below(this.options.span);
     const isUsable = area[block] === FREE && this.area[block] === FREE && this.jbd2.committed(this.freedIn[block]!);
     return isUsable && this.inFlight[block] === 0 && this.jbd2.aborted === 0 ? block : -1;
   }
 
-  #startData(block: number): boolean {
-    const before = this.data[block]!;
-    const version = this.version();
-    this.data[block] = version;
+  #startData(block: number, version: number): void {
     const { io } = this.jbd2.buffers;
+    const before = this.data[block]!;
+    this.data[block] = version;
     if (io.startData(BlockOp.Write, 0, 1 + block, 1, this.contents[version]!, IoKind.Data, block) < 0) {
       this.data[block] = before;
-      return false;
+      return;
     }
     this.inFlight[block] = 1;
     this.isDurable[block] = 0;
-    this.orderedIn[block] = -1;
-    return true;
   }
 
   #writeData(): string {
     const block = this.#freeForData(this.area);
-    if (block >= 0) this.#startData(block);
+    // What a transaction has ordered is not written again here: which of the two would be there?
+    if (block >= 0 && this.orderedIn[block]! < 0) this.#startData(block, this.version());
     return "";
   }
 
   #askFlush(): void {
-    const blocks = Array.from({ length: AREA }, (_, block) => block).filter((block) => this.isDurable[block] === 2);
-    this.#flush = { number: this.jbd2.askFlush(), blocks };
-    for (const block of blocks) this.isDurable[block] = 3;
+    this.#flush = { blocks: this.#endedData(), number: this.jbd2.askFlush() };
   }
 
   #seeFlush(): void {
@@ -347,7 +444,7 @@ export class JournalRig {
     if (number < 0) return;
     const answer = this.jbd2.flushed(number);
     if (answer === EIOCBQUEUED) return;
-    for (const block of blocks) if (this.isDurable[block] === 3) this.isDurable[block] = answer === 0 ? 1 : 2;
+    if (answer === 0) this.#settle(blocks);
     this.#flush = { number: -1, blocks: [] };
   }
 
@@ -364,12 +461,14 @@ export class JournalRig {
     if (typeof blocks === "string") return blocks;
     const { recovery, wasEmpty } = blocks;
     if (recovery.error !== 0) return `recovery: errno ${recovery.error}: ${recovery.faults.join("; ")}`;
-    const k = wasEmpty ? this.committed : recovery.endTid - 1;
-    if (k < this.committed) return `transaction ${this.committed} was committed; recovery ends with ${k}`;
-    if (k >= this.jbd2.tid) return `transaction ${k} is recovered, and ${this.jbd2.tid} was running`;
+    const k = wasEmpty ? this.committed : before(recovery.endTid);
+    if (this.age(k) < this.age(this.committed))
+      return `transaction ${this.committed} was committed; recovery ends with ${k}`;
+    if (this.age(k) >= this.age(this.jbd2.tid))
+      return `transaction ${k} is recovered, and ${this.jbd2.tid} was running`;
+    // The snapshot of a transaction that changed nothing is that of the one before it.
     const area = this.after.get(this.#lastTid(k))!;
     for (let block = 0; block < AREA; block++) {
-      const at = (1 + block) * BLOCK;
       const has = be32(blocks.view, blocks.image.at(1 + block) + VERSION_AT);
       const where = blocks.image.at(1 + block);
       if (area[block] !== FREE) {
@@ -377,17 +476,24 @@ export class JournalRig {
           return `block ${block} has version ${has}, not ${area[block]} of transaction ${k}`;
         continue;
       }
-      const promised = this.isDurable[block] === 1 || (this.orderedIn[block]! >= 0 && this.orderedIn[block]! <= k);
+      const promised =
+        this.isDurable[block] === DURABLE ||
+        (this.orderedIn[block]! >= 0 && this.age(this.orderedIn[block]!) <= this.age(k));
       if (promised && this.area[block] === FREE && !this.holds(blocks.image.bytes, where, this.data[block]!))
-        return `free block ${block} (byte ${at}) has version ${has}, not its data ${this.data[block]}`;
+        return `free block ${block} has version ${has}, not its data ${this.data[block]}`;
     }
     return "";
   }
 
   #lastTid(k: number): number {
-    let last = -1;
-    for (const tid of this.after.keys()) if (tid <= k && tid > last) last = tid;
+    let last = this.base;
+    for (const tid of this.after.keys()) if (this.age(tid) <= this.age(k) && this.age(tid) > this.age(last)) last = tid;
     return last;
+  }
+
+  /** Transactions since the first. */
+  age(tid: number): number {
+    return (tid - this.base) >>> 0;
   }
 
   #checkEmpty(): string {
@@ -430,7 +536,7 @@ export class JournalRig {
     if (typeof found === "string") throw new Error(found);
     const { recovery, wasEmpty } = found;
     found.image.settle();
-    const k = wasEmpty ? this.committed : recovery.endTid - 1;
+    const k = wasEmpty ? this.committed : before(recovery.endTid);
     const at = JOURNAL_AT * BLOCK;
     const view = new DataView(image.buffer, image.byteOffset);
     const sequence = wasEmpty ? be32(view, at + JSB.s_sequence) : recovery.endTid;
@@ -438,16 +544,18 @@ export class JournalRig {
     this.#superblock = journalSuper(this.options.logBlocks, sequence);
     const clean = found.image.bytes.slice(0, DISK_BLOCKS * BLOCK);
     clean.set(this.#superblock, at);
-    this.disk = this.#diskOf(clean);
+    this.#plug(clean);
     this.committed = sequence;
+    this.base = sequence;
     this.after.clear();
     this.after.set(sequence, this.area.slice());
-    this.freedIn.fill(0);
+    this.freedIn.fill(sequence);
     this.data.fill(0);
     this.inFlight.fill(0);
     this.isDurable.fill(0);
     this.orderedIn.fill(-1);
     this.#flush = { number: -1, blocks: [] };
+    this.#asked = -1;
     this.#arena = growingArena();
     this.#open();
     this.jbd2.reset();
@@ -456,6 +564,8 @@ export class JournalRig {
 
 const isOpenFault = (opened: Jbd2 | { readonly reason: string }): opened is { readonly reason: string } =>
   "reason" in opened;
+
+const before = (tid: number): number => (tid - 1) >>> 0;
 
 interface Found {
   readonly image: BlockImage;
@@ -481,15 +591,20 @@ export function rigOptions(seed: number): RigOptions {
   const random = prng(seed ^ 0x5bd1e995);
   const pick = <T>(...from: readonly T[]): T => from[nextBelow(random, from.length)]!;
   const csum = pick(0, 1, 2, 3);
+  const asyncCommit = csum === 1 && pick(false, true);
   return {
     seed,
-    features: { csum, wide: pick(false, true), asyncCommit: csum === 1 && pick(false, true) },
+    features: { csum, wide: pick(false, true), asyncCommit },
     logBlocks: pick(170, 300, 1023),
     slots: pick(64, 96, 400),
     atomicBytes: pick(512, 4096),
     slow: pick(true, true, false),
     queueDepth: pick(2, 8, 128),
+    shuffled: pick(false, true),
+    span: pick(6, 20, AREA),
     moveEvery: pick(0, 1, 11),
+    // jbd2's recovery cannot tell that transaction 0 is not whole, which only async commits rely on.
+    sequence: pick(1, 2 ** 31 - 5, asyncCommit ? 1 : 2 ** 32 - 8),
   };
 }
 

@@ -11,8 +11,9 @@
  * - take(row)          ends a row at once if the device has already done so; undefined: it has not, poll() will tell
  * - restart()          after the tables were restored: whatever was in flight is offered again
  *
- * Reads and writes can be made again without harm, so a saved state with requests in flight is whole. An answer of the
- * device to a request that this table does not know (of the time before a restore) is dropped.
+ * Reads and writes can be made again without harm, so a saved state with requests in flight is whole, beside a device that
+ * has carried them out or dropped them when it was left. An answer to a request that this table does not know (of the time
+ * before a restore) is dropped.
  */
 import { BlockOp, SECTOR_SIZE } from "../abi/block.ts";
 import type { BlockDevice, BlockLimits, BlockRequest } from "../abi/block.ts";

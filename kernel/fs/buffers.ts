@@ -62,6 +62,8 @@ export class Buffers implements EditBlocks {
   readonly count: number;
   readonly slots: BufferSlots;
   readonly io: BlockIo;
+  /** The arena again: in shared memory bytes are set one by one, eight bytes at once. */
+  readonly #doubles: Float64Array;
   readonly #forgets: BlockSet;
   readonly #revokes: readonly [BlockSet, BlockSet];
   readonly #scalars: Float64Array;
@@ -72,6 +74,7 @@ export class Buffers implements EditBlocks {
     this.slots = new BufferSlots(memory, options.slots, options.extra ?? 0, blockSize);
     this.bytes = this.slots.arena;
     this.view = this.slots.view;
+    this.#doubles = new Float64Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length / 8);
     this.blockSize = blockSize;
     this.count = options.count;
     this.io = new BlockIo({ device, memory, arena: this.bytes, blockSize, ...(ioRows ? { rows: ioRows } : {}) });
@@ -215,7 +218,7 @@ export class Buffers implements EditBlocks {
 
   fresh(block: number): number {
     const at = this.#version(block, false) * this.blockSize;
-    this.bytes.fill(0, at, at + this.blockSize);
+    this.#doubles.fill(0, at / 8, (at + this.blockSize) / 8);
     return at;
   }
 

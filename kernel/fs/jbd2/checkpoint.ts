@@ -90,8 +90,8 @@ function writeHome(j: JournalState): boolean {
   for (;;) {
     const slot = slots.oldest(SlotState.Checkpoint);
     if (slot === NO_SLOT || age(j, slots.row[slot]!) >= words[J.HomeRows]!) break;
-    // Two writes of one block in flight could end in any order.
-    if (slots.older[slot] !== NO_SLOT) return moved;
+    // Two writes of one block in flight could end in any order; an older one belongs to rows before, which are at home.
+    assert(slots.older[slot] === NO_SLOT, "jbd2: two versions of one block are on their way home");
     if (io.start(BlockOp.Write, 0, slots.block[slot]!, 1, slot * j.blockSize, IoKind.Home, slot) < 0) return moved;
     slots.become(slot, SlotState.Writing);
     moved = true;
