@@ -12,7 +12,7 @@ const BUFFERS = "kernel/fs/buffers.ts";
 
 export const mutants: MutantSet = {
   name: "jbd2",
-  tests: ["test/kernel/fs/jbd2/crash.test.ts", "test/kernel/fs/buffers.test.ts"],
+  tests: ["test/kernel/fs/jbd2/crash.test.ts", "test/kernel/fs/jbd2/jbd2.test.ts", "test/kernel/fs/buffers.test.ts"],
   mutants: [
     {
       file: COMMIT,

@@ -174,8 +174,8 @@ export class JournalState implements LogFormat {
     this.asyncCommit = (incompat & JINCOMPAT_ASYNC_COMMIT) !== 0;
     this.perRevokeBlock = revokesPerBlock(this);
     const quarter = Math.floor(buffers.slots.slots / 4);
-    // Linux: the log with its superblock, without the fast-commit area.
-    this.transactionMax = log === undefined ? quarter : Math.min(Math.floor(log.super.last / 4), quarter);
+    // Linux: of the log with its superblock, without the fast-commit area.
+    this.transactionMax = log === undefined ? quarter : Math.min(Math.floor((this.logBlocks + 1) / 4), quarter);
     this.overhead = log === undefined ? 0 : 1 + Math.ceil(this.transactionMax / tagsPerBlock(this));
     assert(this.transactionMax > this.overhead, "jbd2: the buffer cache is too small for a transaction");
 

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { BlockImage, imageBuffer } from "../../../../kernel/fs/block_image.ts";
 import { openJournal } from "../../../../kernel/fs/ext4/recover.ts";
-import { blockSizeAt, isRefusal, readSuper } from "../../../../kernel/fs/ext4/super.ts";
+import { isRefusal, readSuper } from "../../../../kernel/fs/ext4/super.ts";
 import { headerType, journalAt, tagBlock, tagFlags } from "../../../../kernel/fs/jbd2/journal.ts";
 import type { Journal } from "../../../../kernel/fs/jbd2/journal.ts";
 import {
@@ -41,7 +41,7 @@ function journalOf(bytes: Uint8Array): Journal {
   const view = new DataView(buffer.buffer);
   const sb = readSuper(view, SUPER_AT, bytes.length);
   if (isRefusal(sb)) throw new Error(sb.reason);
-  const journal = openJournal(new BlockImage(buffer, blockSizeAt(view, SUPER_AT)!, sb.blocksCount), sb);
+  const journal = openJournal(new BlockImage(buffer, sb.blockSize, sb.blocksCount), sb);
   if (!("map" in journal)) throw new Error(journal.reason);
   return journal;
 }
