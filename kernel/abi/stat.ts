@@ -11,6 +11,8 @@ export const S_IFSOCK = 0o140000;
 export const S_ISUID = 0o4000;
 export const S_ISGID = 0o2000;
 export const S_ISVTX = 0o1000;
+export const S_IWGRP = 0o0020;
+export const S_IWOTH = 0o0002;
 export const S_IXGRP = 0o0010;
 /** What chmod changes. */
 export const S_IALLUGO = 0o7777;

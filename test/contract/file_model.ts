@@ -557,8 +557,8 @@ export class Model {
     if (prefix === "user.") {
       if (!S.isReg(node.mode) && !S.isDir(node.mode)) fail(denied);
       if (write && S.isDir(node.mode) && (node.mode & S.S_ISVTX) !== 0 && !this.owns(node)) fail(E.EPERM);
-      this.need(node, write ? W : R);
     }
+    if (!["trusted.", "security."].includes(prefix)) this.need(node, write ? W : R);
     if (prefix === "security." && write && !root) fail(E.EPERM);
     if (!["user.", "trusted.", "security."].includes(prefix)) fail(E.EOPNOTSUPP);
     return name === prefix ? fail(E.EINVAL) : node;

@@ -10,7 +10,7 @@ import { O_CREAT, O_RDWR, SEEK_SET } from "../../kernel/abi/fcntl.ts";
 import type { Nanos } from "../../kernel/abi/units.ts";
 import type { FileStat } from "../../kernel/fs/vfs/attr.ts";
 import type { FileSystem, StatFs } from "../../kernel/fs/vfs/file_system.ts";
-import { newStat } from "../../kernel/fs/vfs/state.ts";
+import { newStat, type Protect } from "../../kernel/fs/vfs/state.ts";
 import { finish, Vfs } from "../../kernel/fs/vfs/vfs.ts";
 import { type GrowingArena, growingArena, load, save } from "../../kernel/lib/growing_arena.ts";
 import { Model } from "./file_model.ts";
@@ -44,9 +44,17 @@ interface World {
   readonly clock: { now: number };
 }
 
-export function vfsOn(made: FileSystemMade, clock: { now: number }): World {
+export function vfsOn(made: FileSystemMade, clock: { now: number }, protect: Protect = {}): World {
   const memory = growingArena();
-  const vfs = new Vfs({ memory, now: () => clock.now as Nanos, tasks: 3, files: 2 * FDS, fds: FDS, dentries: 12 });
+  const vfs = new Vfs({
+    memory,
+    now: () => clock.now as Nanos,
+    tasks: 3,
+    files: 2 * FDS,
+    fds: FDS,
+    dentries: 12,
+    protect,
+  });
   vfs.reset();
   vfs.mountRoot(vfs.attachFs(made.fs));
   const tasks = [vfs.newTask({ uid: 0, gid: 0 }), vfs.newTask(USER)];
@@ -300,7 +308,7 @@ export function fileSystemContract(type: FileSystemType, runs = 150): void {
           }
           compareTrees(model, worlds[1]);
         }),
-        { seed: SEED + 3, numRuns: Math.ceil(runs / 6) },
+        { seed: SEED + 3, numRuns: Math.ceil(runs / 8) },
       );
     });
   });

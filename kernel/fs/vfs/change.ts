@@ -33,7 +33,7 @@ import {
 } from "../../abi/stat.ts";
 import type { Errno } from "../../abi/units.ts";
 import { checkPath, Kind, type Path, pathBytes, type Walk } from "./namei.ts";
-import { inherit, isReadOnly, mayCreate, mayDelete } from "./permission.ts";
+import { inherit, isReadOnly, mayCreate, mayDelete, mayLink } from "./permission.ts";
 import { FILE, MOUNT, TASK, type VfsState } from "./state.ts";
 
 /** Two walks: link and rename have two paths. */
@@ -135,7 +135,7 @@ export function link(
   const ready = toNewName(v, two, task, newDirfd, newPath, false);
   if (ready !== 0) return ready;
   if (one.mount !== two.mount) return EXDEV;
-  const may = mayCreate(v, two.cred, two.mount, two.stat);
+  const may = mayLink(v, two.cred, one.stat) || mayCreate(v, two.cred, two.mount, two.stat);
   if (may !== 0) return may;
   if (isDir(one.stat.mode)) return EPERM;
   if (one.stat.links === 0 && !linkable) return ENOENT;

@@ -21,7 +21,7 @@ import { isDir, isLink, NAME_MAX, PATH_MAX } from "../../abi/stat.ts";
 import type { Errno } from "../../abi/units.ts";
 import { NOT_THERE, UNKNOWN } from "./dcache.ts";
 import type { Stat } from "./file_system.ts";
-import { allows } from "./permission.ts";
+import { allows, mayFollow } from "./permission.ts";
 import { type Cred, FILE, MOUNT, newStat, TASK, type VfsState } from "./state.ts";
 
 /** A path: text in UTF-8, or bytes. */
@@ -224,7 +224,7 @@ export class Walk {
       const found = this.child();
       if (found !== 0) return found;
       if (!isLink(this.there.mode) || !(follow || this.slash)) break;
-      const linked = this.enterLink() || this.toLast();
+      const linked = mayFollow(this.v, this.cred, this.stat, this.there) || this.enterLink() || this.toLast();
       if (linked !== 0) return linked;
     }
     const entered = this.enter();

@@ -39,7 +39,7 @@ import type { Errno } from "../../abi/units.ts";
 import { haveInHand } from "./call.ts";
 import { install } from "./descriptors.ts";
 import { checkPath, Kind, type Path, pathBytes, type Walk } from "./namei.ts";
-import { inherit, isReadOnly, mayCreate, permission, withoutPrivileges } from "./permission.ts";
+import { inherit, isReadOnly, mayCreate, mayFollow, mayReopen, permission, withoutPrivileges } from "./permission.ts";
 import { CALL, MOUNT, TASK, type VfsState } from "./state.ts";
 
 const PATH_FLAGS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
@@ -142,9 +142,11 @@ function create(v: VfsState, walk: Walk, task: number, flags: number, mode: numb
     if (found !== 0) return found;
     if (exclusive) return EEXIST;
     if (!isLink(walk.there.mode) || (flags & O_NOFOLLOW) !== 0) break;
-    const linked = walk.enterLink() || walk.toLast();
+    const linked = mayFollow(v, walk.cred, walk.stat, walk.there) || walk.enterLink() || walk.toLast();
     if (linked !== 0) return linked;
   }
+  const may = isDir(walk.there.mode) ? 0 : mayReopen(v, walk.cred, walk.stat, walk.there);
+  if (may !== 0) return may;
   const entered = walk.enter();
   if (entered !== 0) return entered;
   return isDir(walk.stat.mode) ? EISDIR : 0;

@@ -3,9 +3,8 @@
  * with all of root's capabilities or none).
  */
 import { EACCES, EISDIR, ENOENT, ENOTDIR, EPERM, EROFS } from "../../abi/errno.ts";
-import { R_OK, W_OK, X_OK } from "../../abi/fcntl.ts";
-import { MS_RDONLY } from "../../abi/fcntl.ts";
-import { isDir, isLink, isReg, S_ISGID, S_ISUID, S_ISVTX, S_IXGRP, S_IXUGO } from "../../abi/stat.ts";
+import { MS_RDONLY, R_OK, W_OK, X_OK } from "../../abi/fcntl.ts";
+import { isDir, isLink, isReg, S_ISGID, S_ISUID, S_ISVTX, S_IWGRP, S_IWOTH, S_IXGRP, S_IXUGO } from "../../abi/stat.ts";
 import type { Errno } from "../../abi/units.ts";
 import type { Stat } from "./file_system.ts";
 import { type Cred, MOUNT, type VfsState } from "./state.ts";
@@ -61,4 +60,26 @@ export function withoutPrivileges(cred: Cred, stat: Stat): number {
   const dropGroup =
     (stat.mode & S_ISGID) !== 0 && ((stat.mode & S_IXGRP) !== 0 || (!isRoot(cred) && !inGroup(cred, stat.gid)));
   return stat.mode & ~(S_ISUID | (dropGroup ? S_ISGID : 0));
+}
+
+/** fs.protected_hardlinks: may `cred` make another name of this inode? */
+export function mayLink(v: VfsState, cred: Cred, stat: Stat): 0 | Errno {
+  if (v.protect.hardlinks !== true || ownsOrRoot(cred, stat)) return 0;
+  const privileged = (stat.mode & S_ISUID) !== 0 || (stat.mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP);
+  return isReg(stat.mode) && !privileged && allows(cred, stat, R_OK | W_OK) ? 0 : EPERM;
+}
+
+/** fs.protected_symlinks: may the link at the end of a path be followed? */
+export function mayFollow(v: VfsState, cred: Cred, dir: Stat, link: Stat): 0 | Errno {
+  const open = (dir.mode & (S_ISVTX | S_IWOTH)) === (S_ISVTX | S_IWOTH);
+  if (v.protect.symlinks !== true || !open || cred.uid === link.uid || dir.uid === link.uid) return 0;
+  return EACCES;
+}
+
+/** fs.protected_regular: may O_CREAT open what is there? Root is asked, too. */
+export function mayReopen(v: VfsState, cred: Cred, dir: Stat, stat: Stat): 0 | Errno {
+  const { regular = 0 } = v.protect;
+  if ((dir.mode & S_ISVTX) === 0 || !isReg(stat.mode) || regular === 0) return 0;
+  if (stat.uid === dir.uid || stat.uid === cred.uid) return 0;
+  return (dir.mode & S_IWOTH) !== 0 || ((dir.mode & S_IWGRP) !== 0 && regular >= 2) ? EACCES : 0;
 }

@@ -34,6 +34,16 @@ export const MOUNT = layout("used", "fs", "parent", "onIno", "root", "flags", "r
 /** Keys of the table of mount points. */
 const MOUNT_UNIT = 2 ** 40;
 
+/** Linux's fs.protected_*: what others may do in sticky directories and to other people's files. All are off by default. */
+export interface Protect {
+  /** Links only to files that one owns, or may read and write. */
+  readonly hardlinks?: boolean;
+  /** In sticky directories that everybody may write, only one's own or the directory's owner's links are followed. */
+  readonly symlinks?: boolean;
+  /** O_CREAT does not open somebody else's file in a sticky directory: 1 that all may write, 2 or that a group may. */
+  readonly regular?: number;
+}
+
 export interface VfsOptions {
   readonly memory: EvictMemory;
   /** Rows: tasks, open files, descriptors of one table, names in the directory cache. */
@@ -44,6 +54,7 @@ export interface VfsOptions {
   /** Time since boot, and when that was in seconds since 1970. */
   readonly now: () => Nanos;
   readonly bootSec?: number;
+  readonly protect?: Protect;
 }
 
 /** Who asks: read from a task's row before each walk. */
@@ -78,6 +89,7 @@ export class VfsState {
   readonly fds: number;
   readonly dcache: Dcache;
   readonly fileSystems: FileSystem[] = [];
+  readonly protect: Protect;
   private readonly options: VfsOptions;
   private readonly task: Float64Array;
   private readonly groups: Float64Array;
@@ -102,6 +114,7 @@ export class VfsState {
   constructor(options: VfsOptions) {
     const { memory, tasks = 64, files = 1024, fds = 256, dentries = 2048 } = options;
     this.options = options;
+    this.protect = options.protect ?? {};
     this.tasks = tasks;
     this.files = files;
     this.fds = fds;

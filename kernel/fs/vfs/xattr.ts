@@ -17,7 +17,9 @@ import type { Walk } from "./namei.ts";
 import { allows, isReadOnly, ownsOrRoot } from "./permission.ts";
 import type { VfsState } from "./state.ts";
 
-const PREFIXES = ["user.", "trusted.", "security.", "system."];
+/** Not asked of the mode bits. */
+const FREE = ["trusted.", "security.", "system."];
+const PREFIXES = ["user.", ...FREE];
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -34,8 +36,9 @@ function mayTouch(v: VfsState, walk: Walk, name: string, write: boolean): 0 | Er
   if (name.startsWith("user.")) {
     if (!isReg(stat.mode) && !isDir(stat.mode)) return denied;
     if (write && isDir(stat.mode) && (stat.mode & S_ISVTX) !== 0 && !ownsOrRoot(cred, stat)) return EPERM;
-    if (!allows(cred, stat, write ? W_OK : R_OK)) return EACCES;
   }
+  const free = FREE.some((p) => name.startsWith(p));
+  if (!free && !allows(cred, stat, write ? W_OK : R_OK)) return EACCES;
   if (write && name.startsWith("security.") && cred.uid !== 0) return EPERM;
   if (write && name.startsWith("system.") && !ownsOrRoot(cred, stat)) return EPERM;
   const prefix = PREFIXES.find((p) => name.startsWith(p));

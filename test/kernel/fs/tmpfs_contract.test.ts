@@ -6,7 +6,7 @@ fileSystemContract({
   name: "tmpfs",
   make(small, now) {
     const memory = growingArena();
-    const fs = new Tmpfs({ memory, pages: small ? 48 : 256, inodes: small ? 24 : 400, now });
+    const fs = new Tmpfs({ memory, pages: small ? 48 : 128, inodes: small ? 24 : 400, now });
     fs.reset();
     return { fs, save: () => save(memory), load: (saved) => load(memory, saved), check: () => fs.check() };
   },

@@ -1,0 +1,44 @@
+/**
+ * /proc: what the VFS can say of itself, and what the other wings hand in (mm/proc.ts has texts in Linux's formats).
+ *
+ *   version        the text that the machine gives itself
+ *   mounts         one line a mount
+ *   filesystems    types that are attached; "nodev" before those without a disk
+ *   sys/fs/...     protected_hardlinks, protected_symlinks, protected_regular: as the VFS was made
+ */
+import type { Vfs } from "../vfs/vfs.ts";
+import { PseudoFs, type PseudoNode } from "./pseudo_fs.ts";
+
+const NODEV = new Set(["tmpfs", "proc", "sysfs"]);
+
+const number = (value: number): string => `${value}\n`;
+
+export interface ProcOptions {
+  readonly vfs: Vfs;
+  /** /proc/version, without the line end. */
+  readonly version: string;
+  /** Of the wings: buddyinfo, meminfo, ... */
+  readonly nodes?: readonly PseudoNode[];
+  readonly bornSec?: number;
+}
+
+export function procFs({ vfs, version, nodes = [], bornSec = 0 }: ProcOptions): PseudoFs {
+  const { protect, fileSystems } = vfs.state;
+  const types = (): string =>
+    [...new Set(fileSystems.map(({ type }) => type))]
+      .map((type) => `${NODEV.has(type) ? "nodev" : ""}\t${type}\n`)
+      .join("");
+  return new PseudoFs(
+    "proc",
+    [
+      { path: "version", text: () => `${version}\n` },
+      { path: "mounts", text: () => vfs.mountsText() },
+      { path: "filesystems", text: types },
+      { path: "sys/fs/protected_hardlinks", text: () => number(protect.hardlinks === true ? 1 : 0) },
+      { path: "sys/fs/protected_symlinks", text: () => number(protect.symlinks === true ? 1 : 0) },
+      { path: "sys/fs/protected_regular", text: () => number(protect.regular ?? 0) },
+      ...nodes,
+    ],
+    bornSec,
+  );
+}
