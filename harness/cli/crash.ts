@@ -13,6 +13,7 @@ import { choiceOption, formatOption, outOption, seedOption, wholeNumber } from "
 import { EXIT, UserError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { emit } from "./output.ts";
+import type { Summary } from "../crash/summary.ts";
 import type { Format } from "./output.ts";
 import { progressLine } from "./progress.ts";
 
@@ -38,10 +39,8 @@ interface ExploreCliOptions extends JudgeOptions {
   readonly out?: string;
 }
 
-/** States of one piece of work: about a second. */
-const CHUNK_STATES = 8_192;
 const SUBSET_BITS_MAX = 24;
-export const CHUNK_LOG = "states.jsonl";
+const FAILURES_NOTED = 5;
 
 const sectorSize = (text: string): number => {
   if (text === "512" || text === "4096") return Number(text);
@@ -123,72 +122,32 @@ export function register(program: Command): void {
 
 async function explore(options: ExploreCliOptions, command: Command): Promise<void> {
   const { openRun } = await import("../run/run.ts");
-  const { loadRecorded } = await import("../crash/recorded.ts");
-  const { chunksOf, openExplorer } = await import("../crash/explore.ts");
-  const { openChunkLog } = await import("../crash/chunk_log.ts");
-  const { runFleet } = await import("../crash/fleet.ts");
-  const { summarise } = await import("../crash/summary.ts");
-  const { base, log, policy, maxSubset, random, sector, tears, seed, shard } = options;
-  const recorded = loadRecorded(base, log);
+  const { runCampaign } = await import("../crash/campaign.ts");
+  const { base, log, policy, maxSubset, random, sector, tears, seed, shard, workers, referee } = options;
   const bounds = { policy, maxSubset, random, sector, tears, seed };
-  const explorer = openExplorer(recorded, bounds);
-  const all = chunksOf(explorer, CHUNK_STATES);
-  const run = openRun(command, options.out);
-  run.input(base);
-  run.input(log);
-  const results = openChunkLog(run.path(CHUNK_LOG), {
-    schema: 1,
-    kind: "head",
-    log: recorded.hash,
-    options: bounds,
-    chunks: all.length,
-    shard,
-  });
-  const outcomes = [...results.done];
-  const doneBefore = new Set(outcomes.map(({ chunk }) => chunk));
-  const mine = all.filter(({ index }) => index % shard[1] === shard[0] - 1);
-  const todo = mine.filter(({ index }) => !doneBefore.has(index));
-  const total = mine.reduce((sum, { from, to }) => sum + to - from, 0);
   const line = progressLine("crash explore");
-  const startedMs = performance.now();
-  let judged = 0;
-  let flaggedSoFar = 0;
-  const stateCount = (chunk: number): number => all[chunk]!.to - all[chunk]!.from;
-  let done = outcomes.reduce((sum, { chunk }) => sum + stateCount(chunk), 0);
-  const workers = Math.max(1, Math.min(options.workers, todo.length));
-  const finished = await interruptible(async (stop) => {
-    const whole =
-      todo.length === 0 ||
-      (await runFleet(
-        { base, log, options: bounds },
-        todo,
-        results,
-        workers,
-        (outcome) => {
-          outcomes.push(outcome);
-          judged += outcome.keys.length;
-          flaggedSoFar += outcome.flaggedKeys.length;
-          done += stateCount(outcome.chunk);
-          const rate = Math.round(judged / ((performance.now() - startedMs) / 1000));
-          line.update(
-            `${done} of ${total} states (${Math.floor((100 * done) / Math.max(1, total))} %), ${rate} distinct a second, ${flaggedSoFar} flagged`,
-          );
-        },
-        stop,
-      ));
-    const wallMs = performance.now() - startedMs;
-    const sorted = outcomes.sort((a, b) => a.chunk - b.chunk);
-    const summary = summarise(sorted);
-    const refereed = whole
-      ? await (
-          await import("../crash/referee_sample.ts")
-        ).refereeSample(explorer, sorted, options.referee, seed, line, stop)
-      : undefined;
-    return { whole, wallMs, summary, refereed };
-  });
+  let dir = "";
+  const found = await interruptible((stop) =>
+    runCampaign({
+      base,
+      log,
+      bounds,
+      shard,
+      workers,
+      referee,
+      line,
+      stop,
+      open: () => {
+        const run = openRun(command, options.out);
+        run.input(base);
+        run.input(log);
+        dir = run.dir;
+        return run;
+      },
+    }),
+  );
   line.end();
-  results.close();
-  const { summary, refereed, wallMs } = finished;
+  const { summary, refereed, recorded } = found;
   const document = {
     schema: 1,
     base,
@@ -199,14 +158,14 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
     markers: recorded.markers.length,
     ...bounds,
     shard: shard.join("/"),
-    interrupted: !finished.whole,
+    interrupted: !found.whole,
     states: summary.states,
     distinct: summary.distinct,
     flagged: summary.flagged,
     clean: summary.clean,
     superblockTears: summary.superblockTears,
-    statesPerSecond: judged === 0 ? null : Math.round(judged / (wallMs / 1000) / workers),
-    workers,
+    statesPerSecond: found.statesPerSecond,
+    workers: found.workers,
     byClass: summary.byClass,
     byKind: summary.byKind,
     flaggedByKind: summary.flaggedByKind,
@@ -217,7 +176,7 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
     digest: summary.digest,
     firstFailures: summary.firstFailures,
   };
-  if (finished.whole) run.finish({ seed, document });
+  if (found.whole) found.run.finish({ seed, document });
   emit(options.format, {
     document,
     title: `${log}: ${summary.states} crash states, ${summary.distinct} distinct`,
@@ -230,24 +189,20 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
         superblockTears: summary.superblockTears,
         byPrefixes: summary.flaggedByPrefixes,
         perSecond: document.statesPerSecond,
-        workers,
+        workers: document.workers,
       },
     ],
     notes: [
-      ...Object.entries(summary.byClass).map(([name, count]) => `${name}: ${count}`),
-      ...summary.firstFailures.slice(0, 5).map(({ id, class: found, why }) => `${id}: ${found}: ${why}`),
-      ...(summary.flagged > 0 && summary.flaggedByPrefixes === 0
-        ? ["replaying prefixes alone would have found nothing: only reordering shows it"]
-        : []),
+      ...failureNotes(summary),
       ...(refereed === undefined
         ? []
         : [`e2fsck judged ${refereed.judged} states, and disagrees on ${refereed.disagreements.length}`]),
-      ...(finished.whole ? [`results in ${run.dir}`] : []),
+      ...(found.whole ? [`results in ${dir}`] : []),
     ],
   });
-  if (!finished.whole)
+  if (!found.whole)
     console.error(
-      `orrery: stopped after ${outcomes.length} of ${mine.length} pieces; go on with the same command and --out ${run.dir}`,
+      `orrery: stopped after ${found.pieces} of ${found.piecesInAll} pieces; go on with the same command and --out ${dir}`,
     );
   else if (summary.flagged > 0) {
     const first = summary.firstFailures[0]!;
@@ -258,15 +213,23 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
   }
 }
 
+const failureNotes = (summary: Summary): string[] => [
+  ...Object.entries(summary.byClass).map(([name, count]) => `${name}: ${count}`),
+  ...summary.firstFailures.slice(0, FAILURES_NOTED).map(({ id, class: found, why }) => `${id}: ${found}: ${why}`),
+  ...(summary.flagged > 0 && summary.flaggedByPrefixes === 0
+    ? ["replaying prefixes alone would have found nothing: only reordering shows it"]
+    : []),
+];
+
 async function merge(runs: readonly string[], { format }: { readonly format: Format }): Promise<void> {
-  const { mergedOutcomes } = await import("../crash/chunk_log.ts");
+  const { CHUNK_LOG, mergedOutcomes } = await import("../crash/chunk_log.ts");
   const { summarise } = await import("../crash/summary.ts");
   const { head, outcomes } = mergedOutcomes(runs.map((run) => join(run, CHUNK_LOG)));
   const summary = summarise(outcomes);
   emit(format, {
     document: { schema: 1, logHash: head.log, ...head.options, parts: runs.length, ...summary },
     rows: [{ states: summary.states, distinct: summary.distinct, flagged: summary.flagged, clean: summary.clean }],
-    notes: summary.firstFailures.slice(0, 5).map(({ id, class: found, why }) => `${id}: ${found}: ${why}`),
+    notes: failureNotes(summary),
   });
   if (summary.flagged > 0) process.exitCode = EXIT.invariant;
 }

@@ -14,6 +14,9 @@ import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeSync
 import { UserError } from "../cli/exit.ts";
 import type { ChunkOutcome } from "./explore.ts";
 
+/** Its name in a run's directory. */
+export const CHUNK_LOG = "states.jsonl";
+
 export interface CampaignHead {
   readonly schema: 1;
   readonly kind: "head";
