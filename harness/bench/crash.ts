@@ -112,6 +112,7 @@ function run({ quick, progress }: BenchOptions): BenchTable {
     sector: 512,
     tears: false,
     seed: 1,
+    dropSpan: 0,
   });
   const hasReferee = findTool("e2fsck") !== undefined;
   const folder = mkdtempSync(join(existsSync(SHM) ? SHM : tmpdir(), "orrery-bench-"));

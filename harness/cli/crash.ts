@@ -1,6 +1,7 @@
 /**
  * `orrery crash`: the states that a crash can leave on a recorded disk, judged.
  * - explore       all of them, or as many as the bounds allow; 3 when one breaks what the file system owes
+ * - guest         real Linux guests on a recorded disk, cut, and explored
  * - merge         the parts of a campaign that ran as shards
  * - show, image   one state by its name: what survived, what is wrong with it; the disk as a file
  * - shrink        the fewest lost writes that still break it
@@ -10,10 +11,12 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { choiceOption, formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
+import { registerGuest } from "./crash_guest.ts";
+import { failureNotes, policyOption, sectorSize, SUBSET_BITS_MAX } from "./crash_options.ts";
 import { EXIT, UserError } from "./exit.ts";
+import { DROP_SPAN_DEFAULT } from "../crash/enumerate.ts";
 import { interruptible } from "./interrupt.ts";
 import { emit } from "./output.ts";
-import type { Summary } from "../crash/summary.ts";
 import type { Format } from "./output.ts";
 import { progressLine } from "./progress.ts";
 
@@ -39,14 +42,6 @@ interface ExploreCliOptions extends JudgeOptions {
   readonly out?: string;
 }
 
-const SUBSET_BITS_MAX = 24;
-const FAILURES_NOTED = 5;
-
-const sectorSize = (text: string): number => {
-  if (text === "512" || text === "4096") return Number(text);
-  throw new InvalidArgumentError("512 or 4096 bytes.");
-};
-
 function shardOf(text: string): [number, number] {
   const match = /^(\d{1,6})\/(\d{1,6})$/.exec(text);
   const [part, parts] = [Number(match?.[1]), Number(match?.[2])];
@@ -59,14 +54,6 @@ const recordingOptions = (command: Command): Command =>
   command
     .requiredOption("--base <file>", "the disk before the first write; .zst and .gz are read, too")
     .requiredOption("--log <file>", "its write log: ours (orrery nbd serve --record) or of dm-log-writes");
-
-const policyOption = (): Option =>
-  choiceOption(
-    "--policy <p>",
-    "how a state is recovered: as Linux does at mount, or as e2fsck",
-    ["kernel", "e2fsck"],
-    "kernel",
-  );
 
 export function register(program: Command): void {
   const crash = program.command("crash").description("Every state a crash can leave on a recorded disk, judged.");
@@ -99,6 +86,7 @@ export function register(program: Command): void {
     .addOption(formatOption("json"))
     .addOption(outOption())
     .action(explore);
+  registerGuest(crash);
   crash
     .command("merge")
     .description("Put the parts of a campaign together that ran with --shard.")
@@ -124,7 +112,7 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
   const { openRun } = await import("../run/run.ts");
   const { runCampaign } = await import("../crash/campaign.ts");
   const { base, log, policy, maxSubset, random, sector, tears, seed, shard, workers, referee } = options;
-  const bounds = { policy, maxSubset, random, sector, tears, seed };
+  const bounds = { policy, maxSubset, random, sector, tears, seed, dropSpan: DROP_SPAN_DEFAULT };
   const line = progressLine("crash explore");
   let dir = "";
   const found = await interruptible((stop) =>
@@ -213,14 +201,6 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
   }
 }
 
-const failureNotes = (summary: Summary): string[] => [
-  ...Object.entries(summary.byClass).map(([name, count]) => `${name}: ${count}`),
-  ...summary.firstFailures.slice(0, FAILURES_NOTED).map(({ id, class: found, why }) => `${id}: ${found}: ${why}`),
-  ...(summary.flagged > 0 && summary.flaggedByPrefixes === 0
-    ? ["replaying prefixes alone would have found nothing: only reordering shows it"]
-    : []),
-];
-
 async function merge(runs: readonly string[], { format }: { readonly format: Format }): Promise<void> {
   const { CHUNK_LOG, mergedOutcomes } = await import("../crash/chunk_log.ts");
   const { summarise } = await import("../crash/summary.ts");
@@ -244,7 +224,7 @@ async function openState(id: string, { base, log, policy }: JudgeOptions) {
     throw new UserError(
       `${id} is a state of another recording: this one is ${recorded.hash.slice(0, parsed.hash.length)}`,
     );
-  const bounds = { policy, maxSubset: 0, random: 0, sector: 512, tears: false, seed: 1 };
+  const bounds = { policy, maxSubset: 0, random: 0, sector: 512, tears: false, seed: 1, dropSpan: 0 };
   const explorer = openExplorer(recorded, bounds);
   const states = explorer.segments.find(
     ({ segment }) => segment.epoch === parsed.epoch && segment.fuas === parsed.fuas,

@@ -24,6 +24,8 @@ export interface EnumerateOptions {
   readonly sector: number;
   readonly tears: boolean;
   readonly seed: number;
+  /** A prefix of a large segment loses each of so many writes before its last. */
+  readonly dropSpan: number;
 }
 
 export const STATE_KINDS = ["subset", "dropOne", "onlyOne", "random", "tail", "torn", "prefix"] as const;
@@ -44,8 +46,7 @@ export interface SegmentStates {
   at(n: number): { readonly kind: StateKind; readonly counts: boolean; readonly set: StateSet };
 }
 
-/** Prefixes of a longer segment lose each of their writes only near their end. */
-const DROP_SPAN_MAX = 512;
+export const DROP_SPAN_DEFAULT = 512;
 /** Places at which one write is torn; more boundaries are sampled evenly. */
 const TEARS_MAX = 64;
 const FEW_LOST_MAX = 3;
@@ -83,9 +84,9 @@ const subsets = (free: number): Part => ({
   text: (n) => `s${n.toString(16)}`,
 });
 
-function beyond(segment: Segment, { random, seed }: EnumerateOptions): Part[] {
+function beyond(segment: Segment, { random, seed, dropSpan }: EnumerateOptions): Part[] {
   const free = segment.free.length;
-  const span = Math.min(free, DROP_SPAN_MAX);
+  const span = Math.min(free, dropSpan);
   // Prefix p loses one of the writes before its last: dropping the last is a shorter prefix.
   const first: number[] = [0];
   for (let p = 1; p <= free; p++) first.push(first[p - 1]! + Math.min(p - 1, span));

@@ -14,7 +14,15 @@ import { orrery } from "../orrery.ts";
 
 const FIXTURES = resolve("test/fixtures/write-logs");
 const file = (name: string, kind: "base" | "log"): string => `${FIXTURES}/${name}.${kind}.zst`;
-const BOUNDS = { policy: "kernel", maxSubset: 12, random: 100, sector: 512, tears: true, seed: 1 } as const;
+const BOUNDS = {
+  policy: "kernel",
+  maxSubset: 12,
+  random: 100,
+  sector: 512,
+  tears: true,
+  seed: 1,
+  dropSpan: 512,
+} as const;
 const HAS_E2FSCK = existsSync("/sbin/e2fsck") || existsSync("/usr/sbin/e2fsck");
 
 const folder = mkdtempSync(join(tmpdir(), "orrery-crash-"));

@@ -14,7 +14,7 @@ import type { LogEntry } from "../../../harness/nbd/log.ts";
 
 const BLOCK = 1024;
 const BLOCKS = 16;
-const BOUNDS = { maxSubset: 4, random: 20, sector: 512, tears: true, seed: 3 };
+const BOUNDS = { maxSubset: 4, random: 20, sector: 512, tears: true, seed: 3, dropSpan: 512 };
 
 const write = (sector: number, sectors: number, byte: number, fua: boolean): LogEntry => ({
   type: byte === 0 ? LogType.Trim : LogType.Write,

@@ -1,0 +1,30 @@
+/** What the commands of `orrery crash` share: options, and the lines under a table. */
+import { InvalidArgumentError } from "commander";
+import type { Option } from "commander";
+import type { Summary } from "../crash/summary.ts";
+import { choiceOption } from "./args.ts";
+
+/** Subsets of an epoch are 2 to this power at the most. */
+export const SUBSET_BITS_MAX = 24;
+const FAILURES_NOTED = 5;
+
+export const sectorSize = (text: string): number => {
+  if (text === "512" || text === "4096") return Number(text);
+  throw new InvalidArgumentError("512 or 4096 bytes.");
+};
+
+export const policyOption = (): Option =>
+  choiceOption(
+    "--policy <p>",
+    "how a state is recovered: as Linux does at mount, or as e2fsck",
+    ["kernel", "e2fsck"],
+    "kernel",
+  );
+
+export const failureNotes = (summary: Summary): string[] => [
+  ...Object.entries(summary.byClass).map(([name, count]) => `${name}: ${count}`),
+  ...summary.firstFailures.slice(0, FAILURES_NOTED).map(({ id, class: found, why }) => `${id}: ${found}: ${why}`),
+  ...(summary.flagged > 0 && summary.flaggedByPrefixes === 0
+    ? ["replaying prefixes alone would have found nothing: only reordering shows it"]
+    : []),
+];
