@@ -12,7 +12,7 @@ import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { choiceOption, formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
 import { registerGuest } from "./crash_guest.ts";
-import { failureNotes, policyOption, sectorSize, SUBSET_BITS_MAX } from "./crash_options.ts";
+import { failureNotes, kernelNotes, kernelOption, policyOption, sectorSize, SUBSET_BITS_MAX } from "./crash_options.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { DROP_SPAN_DEFAULT } from "../crash/enumerate.ts";
 import { interruptible } from "./interrupt.ts";
@@ -39,6 +39,7 @@ interface ExploreCliOptions extends JudgeOptions {
   readonly workers: number;
   readonly shard: readonly [number, number];
   readonly referee: number;
+  readonly kernel: number;
   readonly out?: string;
 }
 
@@ -83,6 +84,7 @@ export function register(program: Command): void {
       wholeNumber(0, 1e6),
       0,
     )
+    .addOption(kernelOption())
     .addOption(formatOption("json"))
     .addOption(outOption())
     .action(explore);
@@ -111,7 +113,7 @@ export function register(program: Command): void {
 async function explore(options: ExploreCliOptions, command: Command): Promise<void> {
   const { openRun } = await import("../run/run.ts");
   const { runCampaign } = await import("../crash/campaign.ts");
-  const { base, log, policy, maxSubset, random, sector, tears, seed, shard, workers, referee } = options;
+  const { base, log, policy, maxSubset, random, sector, tears, seed, shard, workers, referee, kernel } = options;
   const bounds = { policy, maxSubset, random, sector, tears, seed, dropSpan: DROP_SPAN_DEFAULT };
   const line = progressLine("crash explore");
   let dir = "";
@@ -123,6 +125,7 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
       shard,
       workers,
       referee,
+      kernel,
       line,
       stop,
       open: () => {
@@ -135,7 +138,7 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
     }),
   );
   line.end();
-  const { summary, refereed, recorded } = found;
+  const { summary, refereed, byKernel, recorded } = found;
   const document = {
     schema: 1,
     base,
@@ -159,8 +162,9 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
     flaggedByKind: summary.flaggedByKind,
     flaggedByPrefixes: summary.flaggedByPrefixes,
     judgedByE2fsck: refereed?.judged ?? 0,
-    judgedByKernel: 0,
-    disagreements: refereed?.disagreements ?? [],
+    judgedByKernel: byKernel?.judged ?? 0,
+    disagreements: [...(refereed?.disagreements ?? []), ...(byKernel?.disagreements ?? [])],
+    leftDamagedByKernel: byKernel?.leftDamaged ?? [],
     digest: summary.digest,
     firstFailures: summary.firstFailures,
   };
@@ -185,6 +189,7 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
       ...(refereed === undefined
         ? []
         : [`e2fsck judged ${refereed.judged} states, and disagrees on ${refereed.disagreements.length}`]),
+      ...kernelNotes(byKernel),
       ...(found.whole ? [`results in ${dir}`] : []),
     ],
   });

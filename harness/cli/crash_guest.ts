@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { DROP_SPAN_DEFAULT } from "../crash/enumerate.ts";
 import { byteSize, choiceOption, formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
-import { failureNotes, policyOption, sectorSize, SUBSET_BITS_MAX } from "./crash_options.ts";
+import { failureNotes, kernelNotes, kernelOption, policyOption, sectorSize, SUBSET_BITS_MAX } from "./crash_options.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { nearest } from "./nearest.ts";
@@ -49,6 +49,7 @@ export function registerGuest(crash: Command): void {
       wholeNumber(0, 1e6),
       0,
     )
+    .addOption(kernelOption())
     .addOption(formatOption("json"))
     .addOption(outOption())
     .action(guest);
@@ -71,6 +72,7 @@ interface GuestCliOptions {
   readonly seed: number;
   readonly workers: number;
   readonly referee: number;
+  readonly kernel: number;
   readonly format: Format;
   readonly out?: string;
 }
@@ -96,6 +98,7 @@ async function guest(options: GuestCliOptions, command: Command): Promise<void> 
       states: options.states,
       workers: options.workers,
       referee: options.referee,
+      kernel: options.kernel,
       control: options.control,
       dir: run.dir,
       line,
@@ -114,7 +117,9 @@ async function guest(options: GuestCliOptions, command: Command): Promise<void> 
     superblockTears: honest.summary.superblockTears,
     controlFlagged: lying?.summary.flagged ?? null,
     judgedByE2fsck: honest.refereed?.judged ?? 0,
-    disagreements: honest.refereed?.disagreements.length ?? 0,
+    disagreements: (honest.refereed?.disagreements.length ?? 0) + (honest.byKernel?.disagreements.length ?? 0),
+    judgedByKernel: honest.byKernel?.judged ?? 0,
+    leftDamaged: honest.byKernel?.leftDamaged.length ?? 0,
     refused: facts.refused.length,
   }));
   const broken = runs.find(({ honest }) => honest.summary.flagged > 0);
@@ -134,7 +139,8 @@ async function guest(options: GuestCliOptions, command: Command): Promise<void> 
       refused,
       byClass: honest.summary.byClass,
       firstFailures: honest.summary.firstFailures,
-      disagreements: honest.refereed?.disagreements ?? [],
+      disagreements: [...(honest.refereed?.disagreements ?? []), ...(honest.byKernel?.disagreements ?? [])],
+      leftDamagedByKernel: honest.byKernel?.leftDamaged ?? [],
       control: lying === undefined ? null : { flagged: lying.summary.flagged, byClass: lying.summary.byClass },
     })),
   };
@@ -144,6 +150,7 @@ async function guest(options: GuestCliOptions, command: Command): Promise<void> 
     rows,
     notes: [
       ...(broken === undefined ? [] : failureNotes(broken.honest.summary)),
+      ...runs.flatMap(({ honest }) => kernelNotes(honest.byKernel)),
       ...runs.flatMap(({ refused }) => refused.slice(0, 2).map((text) => `the guest refused: ${text}`)),
       `controlFlagged: the same recording, had the disk ignored every flush`,
       `recordings and results in ${run.dir}`,
@@ -158,6 +165,9 @@ async function guest(options: GuestCliOptions, command: Command): Promise<void> 
     console.error(
       `orrery: ${broken.honest.summary.flagged} crash states are broken; see the first with: orrery crash show ${first.id} --base ${broken.base} --log ${broken.log}`,
     );
+    process.exitCode = EXIT.invariant;
+  } else if (runs.some(({ honest }) => (honest.byKernel?.leftDamaged.length ?? 0) > 0)) {
+    console.error("orrery: Linux itself left file systems damaged after it recovered them: see leftDamaged");
     process.exitCode = EXIT.invariant;
   } else if (uncaught.length > 0) process.exitCode = EXIT.missed;
 }

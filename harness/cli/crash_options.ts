@@ -1,8 +1,8 @@
 /** What the commands of `orrery crash` share: options, and the lines under a table. */
-import { InvalidArgumentError } from "commander";
-import type { Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import type { Summary } from "../crash/summary.ts";
-import { choiceOption } from "./args.ts";
+import type { KernelSample } from "../crash/referee_sample.ts";
+import { choiceOption, wholeNumber } from "./args.ts";
 
 /** Subsets of an epoch are 2 to this power at the most. */
 export const SUBSET_BITS_MAX = 24;
@@ -28,3 +28,18 @@ export const failureNotes = (summary: Summary): string[] => [
     ? ["replaying prefixes alone would have found nothing: only reordering shows it"]
     : []),
 ];
+
+export const kernelOption = (): Option =>
+  new Option("--kernel <n>", "clean states, and as many refused ones, that a real Linux guest mounts (needs QEMU)")
+    .argParser(wholeNumber(0, 100_000))
+    .default(0);
+
+export const kernelNotes = (sample: KernelSample | undefined): string[] =>
+  sample === undefined
+    ? []
+    : [
+        `Linux mounted ${sample.judged} states: it disagrees on ${sample.disagreements.length}, and left ${sample.leftDamaged.length} damaged`,
+        ...[...sample.disagreements, ...sample.leftDamaged]
+          .slice(0, FAILURES_NOTED)
+          .map(({ id, kernel, left }) => `${id}: Linux: ${kernel}; e2fsck after it: ${left}`),
+      ];

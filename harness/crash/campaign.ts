@@ -15,6 +15,7 @@ import { runFleet } from "./fleet.ts";
 import { loadRecorded, segmentsOf } from "./recorded.ts";
 import type { Recorded } from "./recorded.ts";
 import type { Refereed } from "./referee.ts";
+import type { KernelSample } from "./referee_sample.ts";
 import { summarise } from "./summary.ts";
 import type { Summary } from "./summary.ts";
 
@@ -24,8 +25,9 @@ export interface CampaignWork {
   readonly bounds: ExploreOptions;
   readonly shard: readonly [part: number, parts: number];
   readonly workers: number;
-  /** Clean states that e2fsck judges, too. */
+  /** Clean states that e2fsck judges, too, and that a real kernel mounts. */
   readonly referee: number;
+  readonly kernel: number;
   readonly line: ProgressLine;
   readonly stop: AbortSignal;
   /** Makes the run's directory, once the recording was found to be one. */
@@ -38,6 +40,7 @@ export interface CampaignFound {
   readonly run: Pick<Run, "path" | "finish" | "dir">;
   readonly summary: Summary;
   readonly refereed: Refereed | undefined;
+  readonly byKernel: KernelSample | undefined;
   readonly pieces: number;
   readonly piecesInAll: number;
   readonly workers: number;
@@ -80,14 +83,16 @@ export async function runCampaign(work: CampaignWork): Promise<CampaignFound> {
     const rate = judged === 0 ? null : Math.round(perSecond() / workers);
     outcomes.sort((a, b) => a.chunk - b.chunk);
     const summary = summarise(outcomes);
-    const { refereeSample } = await import("./referee_sample.ts");
+    const { kernelSample, refereeSample } = await import("./referee_sample.ts");
     const refereed = whole ? await refereeSample(explorer, outcomes, work.referee, bounds.seed, line, stop) : undefined;
+    const byKernel = whole ? await kernelSample(explorer, outcomes, work.kernel, bounds.seed, line, stop) : undefined;
     return {
       whole: whole && !stop.aborted,
       recorded,
       run,
       summary,
       refereed,
+      byKernel,
       pieces: outcomes.length,
       piecesInAll: mine.length,
       workers,

@@ -32,6 +32,7 @@ export interface GuestCampaignOptions extends GuestBenchOptions {
   readonly states: number;
   readonly workers: number;
   readonly referee: number;
+  readonly kernel: number;
   readonly control: boolean;
   readonly dir: string;
   readonly line: ProgressLine;
@@ -82,7 +83,7 @@ export async function runGuestCampaign(options: GuestCampaignOptions): Promise<G
       const log = join(dir, `run${run}.log`);
       const lyingLog = join(dir, `run${run}.ignored-flushes.log`);
       store(log, entries);
-      const explore = (path: string, bounds: ExploreOptions, name: string, referee: number) =>
+      const explore = (path: string, bounds: ExploreOptions, name: string, referee: number, kernel: number) =>
         runCampaign({
           base,
           log: path,
@@ -90,19 +91,20 @@ export async function runGuestCampaign(options: GuestCampaignOptions): Promise<G
           shard: [1, 1],
           workers: options.workers,
           referee,
+          kernel,
           line,
           stop,
           open: () => ({ dir, path: (file) => join(dir, `run${run}.${name}${file}`), finish: () => {} }),
         });
       const bounds = boundsFor(loadRecorded(base, log), options.bounds, options.states);
-      const honest = await explore(log, bounds, "", options.referee);
+      const honest = await explore(log, bounds, "", options.referee, options.kernel);
       let lying: CampaignFound | undefined;
       if (options.control && !stop.aborted) {
         store(
           lyingLog,
           entries.filter(({ type }) => type !== LogType.Flush).map((entry) => ({ ...entry, fua: false })),
         );
-        lying = await explore(lyingLog, { ...options.bounds, ...CONTROL_BOUNDS }, "control.", 0);
+        lying = await explore(lyingLog, { ...options.bounds, ...CONTROL_BOUNDS }, "control.", 0, 0);
       }
       const count = (type: LogType): number => entries.filter((entry) => entry.type === type).length;
       runs.push({

@@ -1,6 +1,7 @@
 /**
- * Which states of a campaign go to the referee: every one that is flagged for its structure, by name, and a sample of
- * those that were called clean. States that are flagged for broken promises are not asked: e2fsck knows of none.
+ * Which states of a campaign go to the referees. To e2fsck: every one that is flagged for its structure, by name, and a sample of
+ * those that were called clean. States that are flagged for broken promises are not asked: e2fsck knows of none. To a
+ * real kernel: the same, fewer of them.
  */
 import { nextBelow, prng } from "../../kernel/lib/prng.ts";
 import type { ProgressLine } from "../cli/progress.ts";
@@ -25,6 +26,59 @@ export async function refereeSample(
   const { refereeStates } = await import("./referee.ts");
   const cases = [...flaggedCases(explorer, outcomes), ...cleanCases(explorer, sample, seed)];
   return refereeStates(explorer.disk, cases, AT_ONCE, (done) => line.count(done, cases.length), stop);
+}
+
+/** A state that a real kernel did not take as we do, or that it left damaged. */
+export interface KernelFinding {
+  readonly id: string;
+  readonly ours: string;
+  readonly kernel: string;
+  readonly left: string;
+}
+
+export interface KernelSample {
+  readonly judged: number;
+  /** Its word on mounting is not ours. */
+  readonly disagreements: readonly KernelFinding[];
+  /** It mounted, read and unmounted, and e2fsck finds damage: its own doing. */
+  readonly leftDamaged: readonly KernelFinding[];
+}
+
+export async function kernelSample(
+  explorer: Explorer,
+  outcomes: readonly ChunkOutcome[],
+  sample: number,
+  seed: number,
+  line: ProgressLine,
+  stop: AbortSignal,
+): Promise<KernelSample | undefined> {
+  if (sample === 0) return undefined;
+  const { openKernelReferee } = await import("./kernel_referee.ts");
+  const sizeBytes = explorer.recorded.base.length;
+  const refused = outcomes.flatMap(({ flagged }) => flagged).filter(({ class: found }) => found === "refused");
+  const cases: Case[] = [
+    ...refused.slice(0, sample).map(({ id, why }) => ({ id, clean: false, why, show: () => showState(explorer, id) })),
+    ...cleanCases(explorer, sample, seed),
+  ];
+  line.update("booting the referee");
+  const referee = await openKernelReferee(sizeBytes);
+  const disagreements: KernelFinding[] = [];
+  const leftDamaged: KernelFinding[] = [];
+  let judged = 0;
+  try {
+    for (const { id, clean, why, show } of cases) {
+      if (stop.aborted) break;
+      show();
+      const { kernel, left } = await referee.judge(explorer.disk.image, sizeBytes);
+      const finding = { id, ours: clean ? "clean" : why, kernel: kernel ?? "mounted", left: left ?? "clean" };
+      if ((kernel === undefined) !== clean) disagreements.push(finding);
+      else if (left !== undefined) leftDamaged.push(finding);
+      line.count(++judged, cases.length);
+    }
+  } finally {
+    await referee.close();
+  }
+  return { judged, disagreements, leftDamaged };
 }
 
 function flaggedCases(explorer: Explorer, outcomes: readonly ChunkOutcome[]): Case[] {

@@ -27,7 +27,7 @@ mount -t sysfs sys /sys
 for module in ${modules.join(" ")}; do insmod /lib/$module 2>/dev/null; done
 tries=0
 until [ -c /dev/vport0p1 ] && command exec 3<>/dev/vport0p1; do
-  [ $tries -lt 500 ] || exit 1
+  [ $tries -lt 3000 ] || exit 1
   sleep 0.02; tries=$((tries + 1))
 done 2>/dev/null
 echo ready >&3

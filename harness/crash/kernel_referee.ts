@@ -1,0 +1,87 @@
+/**
+ * A real Linux kernel as the referee of crash states: one booted guest, and for each state the content of its disk put in
+ * place while nothing is mounted. It mounts (which replays the journal), reads every file, unmounts; then e2fsck looks
+ * at what it left.
+ *
+ * - openKernelReferee(sizeBytes, options)
+ * - referee.judge(image)      what the kernel said, and what e2fsck said of its work; undefined twice: nothing
+ */
+import { join } from "node:path";
+import type { BlockDevice, BlockRequest } from "../../kernel/abi/block.ts";
+import type { BlockImage } from "../../kernel/index.ts";
+import { SparseDisk } from "../disk/sparse.ts";
+import { serveNbd } from "../nbd/server.ts";
+import { bootGuest } from "../qemu/guest.ts";
+import { runFolder } from "../qemu/open_things.ts";
+import { MOUNTED } from "./guest_workload.ts";
+import { e2fsckSays, storeState } from "./referee.ts";
+
+export interface KernelVerdict {
+  /** Why it did not mount, or what could not be read. */
+  readonly kernel: string | undefined;
+  /** What e2fsck finds in the unmounted file system. */
+  readonly left: string | undefined;
+}
+
+export interface KernelReferee {
+  judge(image: BlockImage, sizeBytes: number): Promise<KernelVerdict>;
+  close(): Promise<void>;
+}
+
+/** The disk that the guest sees: another one for each state. */
+class ChangingDisk implements BlockDevice {
+  disk: SparseDisk;
+
+  constructor(disk: SparseDisk) {
+    this.disk = disk;
+  }
+
+  get limits() {
+    return this.disk.limits;
+  }
+
+  submit(batch: readonly BlockRequest[]): number {
+    return this.disk.submit(batch);
+  }
+
+  poll(): readonly BlockRequest[] {
+    return this.disk.poll();
+  }
+}
+
+const FORGET = "blockdev --flushbufs /dev/vda; echo 3 > /proc/sys/vm/drop_caches";
+const SAID_MAX = 160;
+
+export async function openKernelReferee(sizeBytes: number): Promise<KernelReferee> {
+  const folder = runFolder();
+  const changing = new ChangingDisk(new SparseDisk(sizeBytes));
+  const server = await serveNbd(changing, { path: join(folder.path, "nbd") });
+  const guest = await bootGuest({ accel: "tcg", disk: server.address });
+  const image = join(folder.path, "state.img");
+  return {
+    async judge(state, bytes) {
+      storeState(state, image, bytes);
+      await guest.must(FORGET);
+      changing.disk = SparseDisk.load(image);
+      const mounted = await guest.run(`mount -t ext4 /dev/vda ${MOUNTED} 2>&1`);
+      if (mounted.status !== 0) {
+        const log = await guest.run("dmesg | tail -n 3");
+        return { kernel: lastWords(`${mounted.output}\n${log.output}`), left: undefined };
+      }
+      const read = await guest.run(`find ${MOUNTED} -type f -exec cat {} + 2>&1 > /dev/null; umount ${MOUNTED}`);
+      changing.disk.store(image);
+      const left = await e2fsckSays(image);
+      return { kernel: read.output.trim() === "" ? undefined : lastWords(read.output), left };
+    },
+    async close() {
+      await guest.cut();
+      await server.close();
+      folder.remove();
+    },
+  };
+}
+
+function lastWords(text: string): string {
+  const lines = text.split("\n").map((line) => line.replace(/^\[[ \d.]+\] /, "").trim());
+  return (lines.findLast((line) => line !== "") ?? "it said nothing").slice(0, SAID_MAX);
+}
