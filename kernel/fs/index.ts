@@ -50,7 +50,7 @@ export * as ext4InodeLayout from "./ext4/layout_inode.ts";
 export { Ext4 } from "./ext4/ext4.ts";
 export { mountExt4, unmountExt4 } from "./ext4/mount.ts";
 export { mountOptions } from "./ext4/mount_options.ts";
-export type { MountOptions } from "./ext4/mount_options.ts";
+export type { DataMode, MountOptions } from "./ext4/mount_options.ts";
 export { resolve } from "./ext4/path.ts";
 export { journalMap, openJournal, recover } from "./ext4/recover.ts";
 export type { Policy, Recovered } from "./ext4/recover.ts";
