@@ -2,6 +2,7 @@
  * `orrery crash`: the states that a crash can leave on a recorded disk, judged.
  * - explore       all of them, or as many as the bounds allow; 3 when one breaks what the file system owes
  * - guest         real Linux guests on a recorded disk, cut, and explored
+ * - ace           ACE's bounded workloads on our ext4
  * - merge         the parts of a campaign that ran as shards
  * - show, image   one state by its name: what survived, what is wrong with it; the disk as a file
  * - shrink        the fewest lost writes that still break it
@@ -9,10 +10,18 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { InvalidArgumentError, Option } from "commander";
 import { choiceOption, formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
+import { registerAce } from "./crash_ace.ts";
 import { registerGuest } from "./crash_guest.ts";
-import { failureNotes, kernelNotes, kernelOption, policyOption, sectorSize, SUBSET_BITS_MAX } from "./crash_options.ts";
+import {
+  failureNotes,
+  kernelNotes,
+  kernelOption,
+  policyOption,
+  sectorSize,
+  shardOption,
+  SUBSET_BITS_MAX,
+} from "./crash_options.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { DROP_SPAN_DEFAULT } from "../crash/enumerate.ts";
 import { interruptible } from "./interrupt.ts";
@@ -43,14 +52,6 @@ interface ExploreCliOptions extends JudgeOptions {
   readonly out?: string;
 }
 
-function shardOf(text: string): [number, number] {
-  const match = /^(\d{1,6})\/(\d{1,6})$/.exec(text);
-  const [part, parts] = [Number(match?.[1]), Number(match?.[2])];
-  if (match === null || parts < 1 || part < 1 || part > parts)
-    throw new InvalidArgumentError("A part and the number of parts, such as 2/8.");
-  return [part, parts];
-}
-
 const recordingOptions = (command: Command): Command =>
   command
     .requiredOption("--base <file>", "the disk before the first write; .zst and .gz are read, too")
@@ -73,11 +74,7 @@ export function register(program: Command): void {
     .addOption(policyOption())
     .addOption(seedOption())
     .option("--workers <n>", "worker threads", wholeNumber(1, 256), availableParallelism())
-    .addOption(
-      new Option("--shard <i/n>", "only the i-th of n parts; see crash merge")
-        .argParser(shardOf)
-        .default([1, 1], "1/1"),
-    )
+    .addOption(shardOption())
     .option(
       "--referee <n>",
       "clean states, drawn at random, that e2fsck judges beside the flagged ones",
@@ -89,6 +86,7 @@ export function register(program: Command): void {
     .addOption(outOption())
     .action(explore);
   registerGuest(crash);
+  registerAce(crash);
   crash
     .command("merge")
     .description("Put the parts of a campaign together that ran with --shard.")

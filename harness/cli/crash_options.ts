@@ -13,6 +13,18 @@ export const sectorSize = (text: string): number => {
   throw new InvalidArgumentError("512 or 4096 bytes.");
 };
 
+function shardOf(text: string): [number, number] {
+  const match = /^(\d{1,6})\/(\d{1,6})$/.exec(text);
+  const [part, parts] = [Number(match?.[1]), Number(match?.[2])];
+  if (match === null || parts < 1 || part < 1 || part > parts)
+    throw new InvalidArgumentError("A part and the number of parts, such as 2/8.");
+  return [part, parts];
+}
+
+/** The parts of a campaign are dealt out like cards: 2/8 is every eighth piece, from the second on. */
+export const shardOption = (): Option =>
+  new Option("--shard <i/n>", "only the i-th of n parts").argParser(shardOf).default([1, 1], "1/1");
+
 export const policyOption = (): Option =>
   choiceOption(
     "--policy <p>",

@@ -17,8 +17,8 @@ import type { Mark } from "../../kernel/index.ts";
 import type { LoggedWrite, Recorded, Segment } from "./recorded.ts";
 import type { StateSet } from "./state_set.ts";
 
-/** Blocks that a recovery and a torn write may copy: more than any log of the kernel's size needs. */
-const PRIVATE_BLOCKS_MIN = 16_384;
+/** Blocks that a recovery and a torn write may copy, at least; a quarter of a larger image. */
+const PRIVATE_BLOCKS_MIN = 4_096;
 const NO_SLOT = -1;
 
 /** Where a write's blocks lie: versions for those that it covers whole. */

@@ -5,9 +5,10 @@
  * |---|---|---|---|
  * | names, types, hard links, targets, attributes | the tree after some whole call k, never between two calls, and never one without an earlier one | same | same |
  * | k | at least the call of the last sync; of an fsync(x): the last call before it that changed x or its names; of an fdatasync(x): that made x | same | same |
- * | content of a file | each sector is that of one of its contents since the last sync or fsync of it | it is one of these contents as a whole | as ordered, once it was synced; until then anything |
- * | size | between the least and the largest of these | the content's | as ordered |
+ * | content of a file | each sector is that of one of its contents since the last sync or fsync of it | same | same, once it was synced; until then anything |
+ * | size | between the least and the largest of these | same | same |
  *
+ * A long write and fallocate are several transactions, so not even journalled data come as a whole.
  * Appended data have no order among each other: an append of several blocks may be there in part, and where the file had
  * been shorter there may be zeroes (a later call moved its end, the data were still to be written). No file may show a
  * sector that no content of it ever had (stale blocks), but with data=writeback before it was synced.
@@ -172,7 +173,6 @@ export class ModelPromises implements Promises {
     if (versions.some((version) => Buffer.compare(version, content) === 0)) return undefined;
     if (versions.length === 1) return { class: "content", why: whyNot(content, versions[0]!) };
     if (this.#mode === "writeback") return undefined;
-    if (this.#mode === "journal") return { class: "content", why: "it is none of its contents as a whole" };
     const sizes = versions.map((version) => version.length);
     if (content.length < Math.min(...sizes) || content.length > Math.max(...sizes))
       return { class: "content", why: `it has ${content.length} bytes, and never had` };

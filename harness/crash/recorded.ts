@@ -4,6 +4,7 @@
  *
  * - loadRecorded(base, log)          both files, plain or packed; one clear line for what is wrong with them
  * - recordedOf(base, entries, name)  the same from memory
+ * - storeLog(path, recorded)         its log in our format
  * - segmentsOf(recorded)             where a crash may cut: an epoch, or a part of one between two FUA writes
  *
  *   epoch    writes between two flushes: each of them may be lost, whatever the order
@@ -15,6 +16,7 @@ import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { UserError } from "../cli/exit.ts";
 import { decodeLog, LogType, markerText } from "../nbd/log.ts";
 import type { LogEntry } from "../nbd/log.ts";
+import { fileSink } from "../nbd/record.ts";
 import { isLogWrites, readLogWrites } from "./log_writes.ts";
 
 export interface LoggedWrite {
@@ -111,6 +113,30 @@ export function recordedOf(base: Uint8Array, entries: readonly LogEntry[], name:
   }
   epochs.push(writes.length);
   return { base, writes, epochs, markers, hash: hash.digest("hex") };
+}
+
+/** Writes, flushes and markers in their order, as it was recorded. */
+export function storeLog(path: string, { writes, epochs, markers }: Recorded): void {
+  const sink = fileSink(path);
+  const none = { fua: false, offset: 0, ms: 0 };
+  let marker = 0;
+  const markersUpTo = (epoch: number, serial: number): void => {
+    for (; marker < markers.length; marker++) {
+      const { text, epoch: of, writes: before } = markers[marker]!;
+      if (of > epoch || (of === epoch && before > serial)) return;
+      const data = Buffer.from(text);
+      sink.append({ type: LogType.Marker, ...none, length: data.length, data });
+    }
+  };
+  for (let epoch = 0; epoch + 1 < epochs.length; epoch++) {
+    if (epoch > 0) sink.append({ type: LogType.Flush, ...none, length: 0, data: undefined });
+    for (const { serial, offset, length, data, fua, ms } of writes.slice(epochs[epoch], epochs[epoch + 1])) {
+      markersUpTo(epoch, serial);
+      sink.append({ type: data === undefined ? LogType.WriteZeroes : LogType.Write, offset, length, data, fua, ms });
+    }
+    markersUpTo(epoch, writes.length);
+  }
+  sink.close();
 }
 
 /** A guest without a volatile cache ends every write with FUA: each is a segment, with nothing free but what is in flight. */

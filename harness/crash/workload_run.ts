@@ -96,6 +96,8 @@ export function runWorkload(base: CrashBase, calls: readonly AceCall[], { data, 
   return { recorded, promises: new ModelPromises(runner.tree, runner.marks, data), failed: runner.failed };
 }
 
+const at = (name: string): string => (name === ROOT_DIR ? name : `/${name}`);
+
 class Runner {
   readonly tree = new ModelTree();
   readonly marks: Mark[] = [];
@@ -153,7 +155,6 @@ class Runner {
   #carryOut({ op, path, to, offset, length, mode }: AceCall, step: number): number {
     const vfs = this.#vfs;
     const task = this.#task;
-    const at = (name: string): string => (name === ROOT_DIR ? name : `/${name}`);
     switch (op) {
       case "creat":
         return this.#onFile(path, O_RDWR | O_CREAT | O_EXCL, () => 0);
@@ -192,7 +193,7 @@ class Runner {
         return this.#onFile(path, this.#isDirectory(path) ? O_RDONLY | O_DIRECTORY : O_RDWR, (fd) =>
           this.#do(() => vfs.fsync(task, fd)),
         );
-      case "sync":
+      default:
         return this.#do(() => vfs.sync(task));
     }
   }
@@ -203,7 +204,7 @@ class Runner {
 
   #onFile(path: string, flags: number, work: (fd: number) => number): number {
     const vfs = this.#vfs;
-    const fd = this.#do(() => vfs.open(this.#task, path === ROOT_DIR ? path : `/${path}`, flags, 0o777));
+    const fd = this.#do(() => vfs.open(this.#task, at(path), flags, 0o777));
     if (fd < 0) return fd;
     const result = work(fd);
     const closed = this.#do(() => vfs.close(this.#task, fd));
