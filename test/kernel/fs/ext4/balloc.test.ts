@@ -40,6 +40,7 @@ const step = fc.oneof(
       reserved: fc.boolean(),
       privileged: fc.boolean(),
       kept: fc.boolean(),
+      times: fc.integer({ min: 1, max: 3 }),
       stands: fc.integer({ min: 0, max: 3 }),
     }),
   },
@@ -148,28 +149,33 @@ class Model {
     const how = ALLOC_DATA | (isReserved ? ALLOC_RESERVED : 0) | (action.kept ? ALLOC_KEPT : 0);
     const goal = this.sb.firstDataBlock + (action.goal % this.sb.blocksCount);
     const stands = action.stands > 0;
+    const who = (action.privileged ? 1 : 0) | (action.kept ? 2 : 0);
     this.call(stands, action.privileged, (edit) => {
-      const run = { block: 0, count: 0 };
-      const most = isReserved
-        ? Infinity
-        : this.space.takeable(Math.ceil(want / size), (action.privileged ? 1 : 0) | (action.kept ? 2 : 0));
-      const fault = allocBlocks(edit, goal, want, how, run);
-      const free = this.clusters - this.used.size - this.pending.size;
-      if (fault !== 0) {
-        expect(fault).toBe(ENOSPC);
-        expect(Math.min(free, most)).toBe(0);
-        return;
+      const taken = new Set<number>();
+      for (let n = 0; n < (isReserved ? 1 : action.times); n++) {
+        const run = { block: 0, count: 0 };
+        const most = isReserved ? Infinity : this.space.takeable(Math.ceil(want / size), who);
+        const fault = allocBlocks(edit, goal, want, how, run);
+        const free = this.clusters - this.used.size - this.pending.size - (stands ? 0 : taken.size);
+        if (fault !== 0) {
+          expect(fault).toBe(ENOSPC);
+          expect(Math.min(free, most)).toBe(0);
+          return;
+        }
+        expect(run.count).toBeGreaterThan(0);
+        expect(run.count).toBeLessThanOrEqual(want);
+        expect(run.block % size).toBe(this.sb.firstDataBlock % size);
+        const [first, last] = [clusterOf(this.sb, run.block), clusterOf(this.sb, run.block + run.count - 1)];
+        expect(last - first + 1).toBeLessThanOrEqual(most);
+        for (let at = first; at <= last; at++) {
+          expect([this.used.has(at), this.pending.has(at), taken.has(at)]).toEqual([false, false, false]);
+          taken.add(at);
+        }
+        if (!stands) continue;
+        for (let at = first; at <= last; at++) this.used.add(at);
+        if (isReserved) this.reserved -= last - first + 1;
+        this.runs.push([first, last - first + 1]);
       }
-      expect(run.count).toBeGreaterThan(0);
-      expect(run.count).toBeLessThanOrEqual(want);
-      expect(run.block % size).toBe(this.sb.firstDataBlock % size);
-      const [first, last] = [clusterOf(this.sb, run.block), clusterOf(this.sb, run.block + run.count - 1)];
-      expect(last - first + 1).toBeLessThanOrEqual(most);
-      for (let n = first; n <= last; n++) expect([this.used.has(n), this.pending.has(n)]).toEqual([false, false]);
-      if (!stands) return;
-      for (let n = first; n <= last; n++) this.used.add(n);
-      if (isReserved) this.reserved -= last - first + 1;
-      this.runs.push([first, last - first + 1]);
     });
   }
 
@@ -202,7 +208,10 @@ class Model {
   }
 }
 
-test.prop([fc.constantFrom(...VARIANTS), fc.array(step, { minLength: 1, maxLength: 40 })], { seed: SEED, numRuns: 40 })(
+test.prop([fc.constantFrom(...VARIANTS), fc.array(step, { minLength: 1, maxLength: 50, size: "max" })], {
+  seed: SEED,
+  numRuns: 40,
+})(
   "allocBlocks() and freeBlocks() keep to bitmaps, reserves, promises and commits (model: sets of clusters)",
   (variant, steps) => {
     const model = new Model(variant);
@@ -285,6 +294,15 @@ it("allocBlocks() takes the goal if it is free, else the next run that is long e
   expect(alloc(0, 100)).toEqual([148, 2]);
   expect(alloc(0, 100)).toEqual([100, 1]);
   expect(allocBlocks(edit, first, 1, ALLOC_KEPT, run)).toBe(ENOSPC);
+});
+
+it("without a journal freed blocks are allocated again at once", () => {
+  const { edit, sb } = fullDisk();
+  const run = { block: 0, count: 0 };
+  expect(allocBlocks(edit, 0, 1, ALLOC_KEPT, run)).toBe(ENOSPC);
+  edit.groups.begin(0);
+  expect(freeBlocks(edit, firstBlockOf(sb, 6) + 20, 2, false)).toBe(0);
+  expect([allocBlocks(edit, 0, 9, ALLOC_KEPT, run), run.block, run.count]).toEqual([0, firstBlockOf(sb, 6) + 20, 2]);
 });
 
 it("freeBlocks() refuses what is not in use, and frees nothing of it", () => {

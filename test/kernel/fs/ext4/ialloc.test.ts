@@ -122,6 +122,17 @@ test.prop(
   expect(new Checker().run(image, sb).damage).toEqual([]);
 });
 
+it("newInode() leaves no garbage beside the first inode of a block that was never written", () => {
+  const { image, sb } = soil("^has_journal,^flex_bg");
+  const edit = imageEdit(image, sb);
+  // The first inode of a block of the table, and so the only one in use there.
+  let ino = newInode(edit, INO_ROOT, { mode: S_IFREG | 0o600, ...OWNER });
+  while ((ino - 1) % sb.inodesPerBlock !== 0) ino = newInode(edit, INO_ROOT, { mode: S_IFREG | 0o600, ...OWNER });
+  const at = inodeAt(image, sb, ino);
+  const behind = image.bytes.subarray(at + sb.inodeSize, at + sb.blockSize);
+  expect(behind.some((byte) => byte !== 0)).toBe(false);
+});
+
 it.skipIf(!ext4Tools)("newInode() writes records that e2fsck takes, over tables of garbage", () => {
   for (const words of ["^has_journal,^filetype", "^has_journal,^filetype,^metadata_csum,uninit_bg"]) {
     const { image, sb } = soil(words);

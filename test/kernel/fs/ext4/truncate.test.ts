@@ -28,15 +28,25 @@ test.prop(
   const edit = imageEdit(image, sb);
   const ino = newInode(edit, INO_ROOT, { mode: S_IFREG | 0o600, uid: 0, gid: 0 });
   expect(ino).toBeGreaterThan(0);
-  const at = writableInode(image, sb, ino);
   const name = Uint8Array.of(0x66);
   expect(addName(image, sb, INO_ROOT, writableInode(image, sb, INO_ROOT), name, ino, 1)).toBe(0);
   const out = { pblk: 0, length: 0, unwritten: false, isNew: false };
   for (const lblk of places) expect(mapCreate(edit, ino, lblk, 1, 0, out)).toBe(0);
-  truncateMap(image, sb, edit.groups, ino, at, from);
+  edit.groups.finish();
+  const contents = (): Buffer =>
+    Buffer.concat(Array.from({ length: image.count }, (_, n) => image.bytes.subarray(image.at(n), image.at(n) + 1024)));
+  const [before, mark] = [contents(), image.mark()];
+  truncateMap(image, sb, edit.groups, ino, writableInode(image, sb, ino), from);
+  edit.groups.finish();
+  // A crash state is undone for the next one: nothing was written but in private copies.
+  image.rollback(mark);
+  expect(Buffer.compare(contents(), before)).toBe(0);
+  const again = imageEdit(image, sb);
+  const at = writableInode(image, sb, ino);
+  truncateMap(image, sb, again.groups, ino, at, from);
   image.view.setUint32(at + 4, 80_000 * sb.blockSize, true);
   setInodeChecksum(sb, image.bytes, image.view, at, ino);
-  edit.groups.finish();
+  again.groups.finish();
   settled(image, sb);
   expect(new Checker().run(image, sb).damage).toEqual([]);
   const left: number[] = [];
