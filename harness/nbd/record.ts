@@ -36,13 +36,22 @@ export function memorySink(): LogSink & { readonly entries: LogEntry[] } {
 }
 
 const GATHER_BYTES = 1 << 20;
+/** More than this is not kept, however busy the loop is. */
+const KEPT_BYTES_MAX = 8 << 20;
 
+/**
+ * Writes when the loop has a moment: who made the record (a guest that waits for the answer to its write) has been
+ * answered by then, and works on while we copy.
+ */
 export function fileSink(path: string): LogSink {
   const file = openSync(path, "w");
   let parts: Uint8Array[] = [];
   let gathered = 0;
   let count = 0;
+  let later: NodeJS.Immediate | undefined;
   const flush = (): void => {
+    clearImmediate(later);
+    later = undefined;
     while (parts.length > 0) {
       const batch = parts.splice(0, 512);
       const bytes = batch.reduce((sum, part) => sum + part.length, 0);
@@ -60,7 +69,8 @@ export function fileSink(path: string): LogSink {
       gathered += LOG_HEAD_BYTES + (entry.data?.length ?? 0);
       count++;
       // A marker is a promise: what it stands behind must be in the file when it is made.
-      if (gathered >= GATHER_BYTES || entry.type === LogType.Marker) flush();
+      if (gathered >= KEPT_BYTES_MAX || entry.type === LogType.Marker) flush();
+      else if (gathered >= GATHER_BYTES) later ??= setImmediate(flush);
     },
     get count() {
       return count;

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { zstdDecompressSync } from "node:zlib";
@@ -111,4 +111,29 @@ it("a log file is the same as the log in memory", () => {
   file.close();
   expect(readFileSync(path).equals(RECORDED)).toBe(true);
   expect(decodeLog(readFileSync(path))).toEqual(memory.entries);
+});
+
+it("a file sink writes after who was recorded has been answered; a marker, and more than it keeps, at once", async () => {
+  const path = join(folder, "later.log");
+  const sink = fileSink(path);
+  const write = (mib: number): void => {
+    const data = new Uint8Array(mib << 20);
+    sink.append({ type: LogType.Write, fua: false, offset: 0, length: data.length, ms: 0, data });
+  };
+  const mib = (): number => Math.floor(statSync(path).size / 2 ** 20);
+  write(2);
+  expect(mib()).toBe(0);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(mib()).toBe(2);
+  write(1);
+  const data = Buffer.from("here");
+  sink.append({ type: LogType.Marker, fua: false, offset: 0, length: data.length, ms: 0, data });
+  expect(mib()).toBe(3);
+  write(5);
+  write(5);
+  expect(mib()).toBe(13);
+  write(1);
+  sink.close();
+  expect(mib()).toBe(14);
+  expect(decodeLog(readFileSync(path)).length).toBe(6);
 });

@@ -21,7 +21,7 @@ describe.skipIf(!guestTools)("a Linux guest (needs qemu-system-x86, busybox-stat
   beforeAll(async () => {
     server = await serveNbd(disk, socket("guest"));
     guest = await bootGuest({ disk: server.address });
-  });
+  }, 120_000);
   afterAll(async () => {
     await template?.remove();
     await server.close();
