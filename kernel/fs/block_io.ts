@@ -23,7 +23,17 @@ import type { Errno } from "../abi/units.ts";
 import { assert } from "../lib/assert.ts";
 
 /** Who is told. */
-export const IoKind = { Read: 0, Log: 1, Home: 2, Super: 3, Flush: 4, Data: 5, Direct: 6, kinds: 7 } as const;
+export const IoKind = {
+  Read: 0,
+  Log: 1,
+  Home: 2,
+  Super: 3,
+  Flush: 4,
+  Data: 5,
+  Direct: 6,
+  FastCommit: 7,
+  kinds: 8,
+} as const;
 
 export interface IoOwner {
   /** 0, or a negative errno. The row is free when this is called. */

@@ -23,6 +23,7 @@ import { assert } from "../../lib/assert.ts";
 import { IoKind } from "../block_io.ts";
 import { NO_SLOT, SlotState } from "../buffer_slots.ts";
 import { dropCheckpoint, isBecomingEmpty } from "./checkpoint.ts";
+import { fcRestart, isFastCommitting } from "./fast_commit.ts";
 import { JBLOCK_DESCRIPTOR, JBLOCK_REVOKE, JFLAG_ESCAPE } from "./layout.ts";
 import {
   addCrc1,
@@ -97,7 +98,7 @@ function lock(j: JournalState): boolean {
   const { words, buffers } = j;
   if (words[J.Live] === 0) return false;
   const isDue = words[J.Requested] !== 0 || words[J.Emptying] !== 0 || j.now() >= words[J.ExpiresNs]!;
-  if (!isDue && !buffers.pressed) return false;
+  if ((!isDue && !buffers.pressed) || isFastCommitting(j)) return false;
   words[J.CommitReserved] = reserved(j);
   words[J.CommitTid] = words[J.Tid]!;
   words[J.CommitStart] = words[J.Head]!;
@@ -291,6 +292,7 @@ function settle(j: JournalState): boolean {
   for (let n = 0; n < revokes.size; n++) dropRevoked(j, revokes.block(n));
   revokes.clear();
   words[J.Phase] = Phase.Idle;
+  fcRestart(j);
   j.owner.committed(words[J.CommitTid]!);
   return true;
 }

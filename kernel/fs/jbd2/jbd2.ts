@@ -3,7 +3,7 @@
  *
  *   state         words and tables            transaction   calls, credits, abort       commit       to the log
  *   log_format    blocks of the log           log_super     the journal's superblock    checkpoint   from there home
- *   flush         barriers without a commit
+ *   flush         barriers without a commit      fast_commit   the frame of fast commits
  *
  * - openJbd2(options)          Jbd2, or why this journal cannot be written. Its log has to be empty: recovered before
  * - begin(credits, revokes) ... merge() or abort()     a call that may change; buffers.at, writable, fresh, forget within
@@ -11,6 +11,7 @@
  * - step()                     once in a while: everything in flight goes on by what has ended; true when anything did
  * - tid, requestCommit(tid), committed(tid)            durability; an aborted journal commits nothing more
  * - askFlush(), flushed(number)                        for an fsync that needs no commit
+ * - fcBegin() ... fcTag() ... fcEnd(), fcDone(number)  a fast commit: see fast_commit.ts
  * - empty()                    commits all, brings all home and marks the log empty: for unmount and freeze
  * - fail(errno)                aborts: read-only from here on, s_errno tells
  *
@@ -28,6 +29,7 @@ import { SlotState } from "../buffer_slots.ts";
 import { Buffers, CALL_FORGETS_MAX } from "../buffers.ts";
 import { homeEnded, stepCheckpoint } from "./checkpoint.ts";
 import { logEnded, stepCommit } from "./commit.ts";
+import { fcBegin, fcCancel, fcDone, fcEnd, fcIneligible, fcTag, fcWriteEnded, stepFastCommit } from "./fast_commit.ts";
 import { askFlush, flushEnded, flushed, stepFlush } from "./flush.ts";
 import { isJournalFault, readJournalSuper } from "./journal.ts";
 import type { JournalFault, JournalSuper } from "./journal.ts";
@@ -109,6 +111,7 @@ export class Jbd2 {
     io.own(IoKind.Log, { ended: (extraBlock, result) => logEnded(state, extraBlock, result) });
     io.own(IoKind.Home, { ended: (slot, result) => homeEnded(state, slot, result) });
     io.own(IoKind.Super, { ended: (_, result) => this.#superEnded(result) });
+    io.own(IoKind.FastCommit, { ended: (block, result) => fcWriteEnded(state, block, result) });
     io.own(IoKind.Flush, { ended: (word, result) => this.#flushEnded(word, result) });
   }
 
@@ -199,12 +202,38 @@ export class Jbd2 {
     return flushed(this.state, number);
   }
 
+  fcBegin(): 0 | Errno {
+    this.buffers.waitAny();
+    return fcBegin(this.state);
+  }
+
+  fcTag(tag: number, bytes: number): number {
+    return fcTag(this.state, tag, bytes);
+  }
+
+  fcEnd(): number {
+    return fcEnd(this.state);
+  }
+
+  fcCancel(): void {
+    fcCancel(this.state);
+  }
+
+  fcDone(number: number): 0 | Errno {
+    return fcDone(this.state, number);
+  }
+
+  fcIneligible(): void {
+    fcIneligible(this.state);
+  }
+
   step(): boolean {
     const { state, buffers } = this;
     const { words } = state;
     assert(!buffers.inCall, "jbd2: a step within a call");
     let moved = buffers.io.poll();
     if (words[J.Aborted] === 0) {
+      moved = stepFastCommit(state) || moved;
       moved = stepCommit(state) || moved;
       if (state.hasLog && words[J.Aborted] === 0) moved = stepCheckpoint(state) || moved;
       if (buffers.pressed && this.#isIdle()) {

@@ -15,7 +15,7 @@
  *     + 4 with 64bit           | t_blocknr_high 4 |
  *     + 2 with csum v2         | two bytes that nobody reads |
  *
- * The first tag of a transaction is followed by 16 bytes of uuid, others carry SAME_UUID. A data block that would start
+ * The first tag of a descriptor is followed by 16 bytes of uuid, others carry SAME_UUID. A data block that would start
  * with the magic has its first four bytes zeroed, and its tag carries ESCAPE.
  */
 import { record } from "../../lib/record.ts";

@@ -17,6 +17,7 @@ import {
   JINCOMPAT_ASYNC_COMMIT,
   JINCOMPAT_CSUM_V2,
   JINCOMPAT_CSUM_V3,
+  JINCOMPAT_FAST_COMMIT,
   JINCOMPAT_REVOKE,
   JSB,
 } from "./layout.ts";
@@ -29,6 +30,8 @@ export interface JournalFeatures {
   /** Block numbers of 64 bits. */
   readonly wide?: boolean;
   readonly asyncCommit?: boolean;
+  /** An area for fast commits behind the log, of s_num_fc_blks or 256 blocks. */
+  readonly fastCommit?: boolean;
 }
 
 const CSUMS = JINCOMPAT_CSUM_V2 | JINCOMPAT_CSUM_V3;
@@ -37,7 +40,7 @@ const put = (flags: number, flag: number, on: boolean | undefined): number =>
   on === undefined ? flags : on ? flags | flag : flags & ~flag;
 
 /** Only for an empty log: what is in it has the form of the features before. */
-export function withFeatures(block: Uint8Array, { csum, wide, asyncCommit }: JournalFeatures): Uint8Array {
+export function withFeatures(block: Uint8Array, { csum, wide, asyncCommit, fastCommit }: JournalFeatures): Uint8Array {
   const copy = block.slice();
   const view = new DataView(copy.buffer);
   let compat = be32(view, JSB.s_feature_compat);
@@ -47,6 +50,7 @@ export function withFeatures(block: Uint8Array, { csum, wide, asyncCommit }: Jou
     incompat = put(put(incompat & ~CSUMS, JINCOMPAT_CSUM_V2, csum === 2), JINCOMPAT_CSUM_V3, csum === 3);
   }
   incompat = put(put(incompat, JINCOMPAT_64BIT, wide), JINCOMPAT_ASYNC_COMMIT, asyncCommit);
+  incompat = put(incompat, JINCOMPAT_FAST_COMMIT, fastCommit);
   setBe32(view, JSB.s_feature_compat, compat);
   setBe32(view, JSB.s_feature_incompat, incompat);
   view.setUint8(JSB.s_checksum_type, (incompat & CSUMS) === 0 ? 0 : JCSUM_CRC32C);

@@ -104,7 +104,22 @@ export const J = {
   FlushStarted: 38,
   FlushEnded: 39,
   FlushFailed: 40,
-  words: 41,
+
+  /** fast_commit.ts: phase; blocks of the area that are used; a full commit has come; none may come before the next. */
+  FcPhase: 41,
+  FcBlocks: 42,
+  FcReady: 43,
+  FcBarred: 44,
+  /** The open block's extra, what is used of it, the checksum before it. */
+  FcExtra: 45,
+  FcAt: 46,
+  FcCrc: 47,
+  FcPending: 48,
+  FcFlushing: 49,
+  FcStarted: 50,
+  FcEnded: 51,
+  FcFailed: 52,
+  words: 53,
 } as const;
 
 export interface JournalWiring {
@@ -132,6 +147,9 @@ export class JournalState implements LogFormat {
   readonly map: Int32Array;
   readonly first: number;
   readonly last: number;
+  /** The fast-commit area: block of the journal, and how many; none without fast commits. */
+  readonly fcFirst: number;
+  readonly fcBlocks: number;
   readonly asyncCommit: boolean;
   readonly bytes: Uint8Array;
   readonly view: DataView;
@@ -167,6 +185,8 @@ export class JournalState implements LogFormat {
     const incompat = log?.super.incompat ?? 0;
     this.first = log?.super.first ?? 0;
     this.last = log?.super.last ?? 0;
+    this.fcFirst = log?.super.fcFirst ?? 0;
+    this.fcBlocks = log === undefined ? 0 : log.super.maxlen - log.super.fcFirst;
     this.csum = log?.super.csum ?? 0;
     this.csumSeed = log?.super.csumSeed ?? 0;
     this.tagBytes = log?.super.tagBytes ?? 8;
