@@ -9,13 +9,14 @@ import { expect } from "vitest";
 import { type BareFs, bareFs } from "../../../../kernel/fs/bare_fs.ts";
 import { BlockImage, imageBuffer } from "../../../../kernel/fs/block_image.ts";
 import { Checker } from "../../../../kernel/fs/ext4/check.ts";
+import { GroupEdit } from "../../../../kernel/fs/ext4/group_edit.ts";
 import type { MakeOptions } from "../../../../kernel/fs/ext4/mkfs_plan.ts";
 import { mountOptions } from "../../../../kernel/fs/ext4/mount_options.ts";
 import { isRefusal, readSuper } from "../../../../kernel/fs/ext4/super.ts";
 import { CALL_WORDS, type Stat } from "../../../../kernel/fs/vfs/file_system.ts";
 import { nanos } from "../../../../kernel/abi/units.ts";
 import { nextBelow, prng } from "../../../../kernel/lib/prng.ts";
-import { SATA_SSD, SimDisk } from "../../../../drivers/index.ts";
+import { FaultPlan, type FaultRule, SATA_SSD, SimDisk } from "../../../../drivers/index.ts";
 import { fsck, made, MIB, TEST_NOW } from "./image_tools.ts";
 
 export interface MountedOptions extends Omit<Partial<MakeOptions>, "uuid" | "hashSeed" | "now"> {
@@ -23,6 +24,9 @@ export interface MountedOptions extends Omit<Partial<MakeOptions>, "uuid" | "has
   /** A virtual clock, and a disk that takes its time by a model of an SSD. */
   readonly slow?: boolean;
   readonly image?: Uint8Array;
+  /** Free blocks are full of JUNK: what nobody wrote. */
+  readonly junk?: boolean;
+  readonly faults?: readonly FaultRule[];
   readonly pages?: number;
   readonly buffers?: number;
   readonly inodes?: number;
@@ -34,16 +38,27 @@ export interface MountedRig {
   readonly clock: { now: number };
 }
 
+export const JUNK = 0xff;
+/** A slow disk ends its requests in no order: some take as long as a hundred others. */
+const LATE: readonly FaultRule[] = [
+  { kind: "latency", oneIn: 3, addNs: 400_000 },
+  { kind: "latency", oneIn: 8, addNs: 5_000_000 },
+];
+
 const images = new Map<string, Uint8Array>();
 
 /** Bytes of an empty file system: made once for each kind. */
 export function emptyImage(options: MountedOptions): Uint8Array {
-  const { mount: _m, slow: _s, image: _i, pages: _p, buffers: _b, inodes: _n, ...make } = options;
+  const { mount: _m, slow: _s, image: _i, junk, faults: _f, pages: _p, buffers: _b, inodes: _n, ...make } = options;
   const wanted = { sizeBytes: 8 * MIB, blockSize: 1024, ...make };
-  const key = JSON.stringify(wanted);
+  const key = JSON.stringify([wanted, junk]);
   let image = images.get(key);
   if (image === undefined) {
-    const { image: blocks } = made(wanted);
+    const { image: blocks, sb } = made(wanted);
+    const groups = new GroupEdit(blocks, sb);
+    const end = junk === true ? blocks.count : 0;
+    for (let block = 0; block < end; block++)
+      if (groups.isClusterFree(block)) blocks.bytes.fill(JUNK, block * sb.blockSize, (block + 1) * sb.blockSize);
     image = blocks.bytes.slice(0, blocks.count * blocks.blockSize);
     images.set(key, image);
   }
@@ -60,6 +75,7 @@ export function mounted(options: MountedOptions = {}): MountedRig {
     atomicBytes: 512,
     now: () => nanos(clock.now),
     ...(slow ? { service: SATA_SSD } : {}),
+    ...(options.faults === undefined && !slow ? {} : { faults: new FaultPlan(options.faults ?? LATE, 1) }),
   });
   const mount = mountOptions(options.mount ?? "");
   if (typeof mount === "string") throw new Error(mount);
