@@ -1,13 +1,15 @@
 /**
  * `orrery ext4`: file systems in image files, without mounting them. Images packed by zstd or gzip are read as they are.
+ * - mkfs                           an empty file system, as mke2fs lays it out
  * - recover                        what Linux does at mount after a crash, or e2fsck
  * - check                          damage by kind; 3 when there is any
  * - info, log                      the superblock, the journal in words
  * - ls, cat, stat, get, manifest   what is in it
  */
 import { closeSync, existsSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { Option } from "commander";
 import type { Command } from "commander";
-import { choiceOption, formatOption, wholeNumber } from "./args.ts";
+import { byteSize, choiceOption, formatOption, seedOption, wholeNumber } from "./args.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { emit } from "./output.ts";
 import type { Format } from "./output.ts";
@@ -19,7 +21,41 @@ interface Formatted {
 const imageHelp = "the image; .zst and .gz are read, too";
 
 export function register(program: Command): void {
-  const ext4 = program.command("ext4").description("ext4 file systems in image files: recover, check, look inside.");
+  const ext4 = program
+    .command("ext4")
+    .description("ext4 file systems in image files: make, recover, check, look inside.");
+  ext4
+    .command("mkfs")
+    .description(
+      "Make an empty file system as mke2fs 1.47 would, in a sparse file. The same options make the same bytes.",
+    )
+    .argument("<image>", "a new file")
+    .requiredOption("--size <bytes>", "size of the file system, such as 64M", byteSize(2 ** 16, 2 ** 50))
+    .option("--block-size <bytes>", "1024 to 65536 (default: 1024 below 512M, else 4096)", byteSize(1024, 65536))
+    .option("--cluster-size <bytes>", "with bigalloc (default: 16 blocks)", byteSize(1024, 2 ** 29))
+    .option("--features <list>", "a,^b,... on top of mke2fs's defaults; none,a,... on top of nothing")
+    .option("--journal-size <bytes>", "of the journal (default: by the size, as mke2fs)", byteSize(2 ** 20, 2 ** 40))
+    .option("--inode-size <bytes>", "128, 256 (default), ... up to a block", byteSize(128, 65536))
+    .addOption(
+      new Option("--inodes <n>", "number of inodes; rounded up to fill their tables")
+        .argParser(wholeNumber(1, 2 ** 32 - 1))
+        .conflicts("inodeRatio"),
+    )
+    .option("--inode-ratio <bytes>", "bytes of the file system for each inode", byteSize(1024, 2 ** 26))
+    .option("--blocks-per-group <n>", "a multiple of 8 (default: what one bitmap holds)", wholeNumber(256, 2 ** 31))
+    .option("--groups-per-flex <n>", "groups whose tables lie together (default: 16)", wholeNumber(1, 2 ** 20))
+    .option("--reserved <percent>", "kept for root (default: 5)", wholeNumber(0, 50))
+    .option("--label <name>", "at most 16 bytes")
+    .option("--uuid <uuid>", "(default: from the seed)")
+    .addOption(seedOption())
+    .option(
+      "--now <seconds>",
+      "time of creation, since 1970 (default: SOURCE_DATE_EPOCH, or now)",
+      wholeNumber(0, 2 ** 34),
+    )
+    .option("--force", "overwrite a file that is there")
+    .addOption(formatOption("json"))
+    .action(makeImage);
   ext4
     .command("recover")
     .description("Replay the journal and finish what was being deleted, in place. 3 when damage was in the way.")
@@ -96,6 +132,53 @@ export function register(program: Command): void {
 
 /** Names are bytes; one character of the text is one. */
 const print = (text: string): void => void process.stdout.write(Buffer.from(text, "latin1"));
+
+interface MkfsOptions extends Formatted {
+  readonly size: number;
+  readonly blockSize?: number;
+  readonly clusterSize?: number;
+  readonly features?: string;
+  readonly journalSize?: number;
+  readonly inodeSize?: number;
+  readonly inodes?: number;
+  readonly inodeRatio?: number;
+  readonly blocksPerGroup?: number;
+  readonly groupsPerFlex?: number;
+  readonly reserved?: number;
+  readonly label?: string;
+  readonly uuid?: string;
+  readonly seed: number;
+  readonly now?: number;
+  readonly force?: boolean;
+}
+
+async function makeImage(path: string, options: MkfsOptions): Promise<void> {
+  const { identity, readFeatures, readLabel, readUuid } = await import("../ext4/mkfs_options.ts");
+  const { madeFields, storeMade } = await import("../ext4/mkfs_file.ts");
+  const { isRefusal, makeExt4 } = await import("../../kernel/index.ts");
+  if (existsSync(path) && options.force !== true)
+    throw new UserError(`${path} is there: choose another name, or add --force`);
+  const { size, journalSize, reserved, features, label, uuid, format, seed, now, force: _force, ...same } = options;
+  const made = makeExt4({
+    ...identity(seed),
+    ...same,
+    sizeBytes: size,
+    ...(journalSize === undefined ? {} : { journalBytes: journalSize }),
+    ...(reserved === undefined ? {} : { reservedPercent: reserved }),
+    ...(features === undefined ? {} : { features: readFeatures(features) }),
+    ...(label === undefined ? {} : { label: readLabel(label) }),
+    ...(uuid === undefined ? {} : { uuid: readUuid(uuid) }),
+    now: now ?? (Number(process.env["SOURCE_DATE_EPOCH"]) || Math.floor(Date.now() / 1000)),
+  });
+  if (isRefusal(made)) throw new UserError(`cannot make ${path}: ${made.reason}`);
+  storeMade(path, made);
+  const fields = madeFields(made);
+  emit(format, {
+    document: { schema: 1, image: path, ...fields, notes: made.plan.notes },
+    rows: Object.entries(fields).map(([field, value]) => ({ field, value })),
+    notes: [...made.plan.notes],
+  });
+}
 
 interface RecoverOptions extends Formatted {
   readonly policy: "kernel" | "e2fsck";

@@ -1,4 +1,5 @@
 /** What `orrery ext4 info` and `stat` tell: a superblock and an inode as plain fields. */
+import { uuidText } from "./mkfs_options.ts";
 import {
   blockArea,
   descAt,
@@ -27,11 +28,6 @@ const { SB, INODE, COMPAT, INCOMPAT, RO_COMPAT, STATE_ERROR, STATE_VALID, S_IFLN
 const RUNS_SHOWN = 16;
 
 export type Fields = Readonly<Record<string, string | number | boolean | null>>;
-
-function uuidText(uuid: Uint8Array): string {
-  const hex = Buffer.from(uuid).toString("hex");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
-}
 
 function stateText(state: number): string {
   const words = [(state & STATE_VALID) !== 0 ? "clean" : "not clean"];

@@ -30,7 +30,7 @@ export { nameHash } from "./ext4/hash.ts";
 export { readFile, readLink, walkMap } from "./ext4/file.ts";
 export { imageOf, makeExt4 } from "./ext4/mkfs.ts";
 export type { MadeExt4 } from "./ext4/mkfs.ts";
-export { DEFAULT_FEATURES, planExt4 } from "./ext4/mkfs_plan.ts";
+export { DEFAULT_FEATURES, MADE_FEATURES, planExt4 } from "./ext4/mkfs_plan.ts";
 export type { Features, MakeOptions, Plan } from "./ext4/mkfs_plan.ts";
 export { SparseBlocks } from "./sparse_blocks.ts";
 export {

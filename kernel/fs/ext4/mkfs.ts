@@ -15,7 +15,7 @@ import { BlockImage, imageBuffer } from "../block_image.ts";
 import { SparseBlocks } from "../sparse_blocks.ts";
 import { setSuperChecksum } from "./csum.ts";
 import { imageEdit } from "./edit.ts";
-import { sumCounts } from "./group_edit.ts";
+import { GroupEdit, sumCounts } from "./group_edit.ts";
 import { COMPAT, EXT4_MAGIC, FLAGS_SIGNED_HASH, INCOMPAT, RO_COMPAT, SB, STATE_VALID, SUPER_OFFSET } from "./layout.ts";
 import { DX_HASH_HALF_MD4 } from "./layout_dir.ts";
 import { GOOD_OLD_FIRST_INO, GOOD_OLD_INODE_SIZE } from "./layout.ts";
@@ -108,9 +108,15 @@ export function makeExt4(options: MakeOptions): MadeExt4 | Refusal {
     errno: ENOSPC,
     reason: `${options.sizeBytes} bytes are too few for what these options need`,
   };
+  const groups = new GroupEdit(blocks, sb);
+  if (!writeGroups(blocks, sb, groups)) return tooSmall;
+  groups.finish();
+  // Only now is there anything to be allocated from.
   const edit = imageEdit(blocks, sb, { sec: options.now });
-  if (!writeGroups(blocks, sb, edit.groups)) return tooSmall;
   sumCounts(blocks, sb, superAt);
+  const journalBlocks = plan.journalBlocks + plan.fastCommitBlocks;
+  if (options.journalBytes !== undefined && journalBlocks > edit.groups.space!.freeClusters * 2 ** (sb.clusterBits - 1))
+    return { errno: ENOSPC, reason: `a journal of ${journalBlocks} blocks takes more than half of what is free` };
   setLe32(blocks.view, superAt + SB.s_overhead_blocks, overheadOfAll(sb, superAt, blocks.view, plan));
   const journal = (sb.compat & COMPAT.has_journal) !== 0;
   const done =

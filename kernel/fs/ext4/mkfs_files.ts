@@ -10,14 +10,16 @@
 import { assert } from "../../lib/assert.ts";
 import { setBe32, setLe32, setLe16 } from "../../lib/bytes.ts";
 import { JBD2_MAGIC, JBLOCK_SUPER_V2, JSB } from "../jbd2/layout.ts";
+import type { Run } from "./balloc.ts";
 import { inodeSeed, setInodeChecksum, setOrphanBlockChecksum } from "./csum.ts";
 import { initDirBlock } from "./dir_block.ts";
-import { addName } from "./dir_replay.ts";
+import { addEntry } from "./dir_edit.ts";
 import type { Edit } from "./edit.ts";
 import { descAt, gdFreeBlocks } from "./group.ts";
 import { initInode } from "./ialloc.ts";
 import { inodeFlags, inodeSectors } from "./inode.ts";
 import {
+  COMPAT,
   I_BLOCK_BYTES,
   INCOMPAT,
   INODE,
@@ -32,9 +34,10 @@ import {
 } from "./layout.ts";
 import { FT_DIR } from "./layout_dir.ts";
 import { DIND_BLOCK, NDIR_BLOCKS, ORPHAN_MAGIC, ORPHAN_TAIL } from "./layout_inode.ts";
+import { startInlineDir } from "./inline_dir.ts";
 import { insertRun } from "./map_edit.ts";
 import type { Plan } from "./mkfs_plan.ts";
-import { firstFree } from "./mkfs_tables.ts";
+import { firstRun } from "./mkfs_tables.ts";
 import { writableInode } from "./orphan.ts";
 import { descBlock, firstBlockOf, groupHasSuper, groupOf } from "./super.ts";
 import { sectorsIn, setSectors } from "./truncate.ts";
@@ -57,22 +60,17 @@ function setSize(edit: Edit, at: number, bytes: number): void {
 /** Gives an inode that has no blocks its first `count`, from `goal` on. Addresses stay: a new image's blocks never move. */
 function putBlocks(edit: Edit, ino: number, goal: number, count: number): number[] | undefined {
   const { blocks, sb, groups } = edit;
-  const size = 2 ** sb.clusterBits;
   const at = writableInode(blocks, sb, ino);
   const found: number[] = [];
-  for (let from = goal; found.length < count;) {
-    let block = firstFree(blocks, sb, from);
-    if (block < 0) block = firstFree(blocks, sb, sb.firstDataBlock);
-    if (block < 0) return undefined;
-    const start = block - (block % size);
+  const run: Run = { block: 0, count: 0 };
+  for (let from = goal; found.length < count; from = run.block + run.count) {
     const most = count - found.length;
-    let length = Math.min(size, most);
-    while (length < most && groups.isClusterFree(start + length)) length = Math.min(length + size, most);
-    const clusters = groups.takeRange(start, length);
-    if (insertRun(edit, ino, found.length, start, length, 0) !== 0) return undefined;
+    const isFound = firstRun(blocks, sb, from, most, run) || firstRun(blocks, sb, sb.firstDataBlock, most, run);
+    if (!isFound) return undefined;
+    const clusters = groups.takeRange(run.block, run.count);
+    if (insertRun(edit, ino, found.length, run.block, run.count, 0) !== 0) return undefined;
     setSectors(sb, blocks.view, at, inodeSectors(sb, blocks.view, at) + clusters * sectorsIn(sb));
-    for (let n = 0; n < length; n++) found.push(start + n);
-    from = start + length;
+    for (let n = 0; n < run.count; n++) found.push(run.block + n);
   }
   return found;
 }
@@ -97,21 +95,31 @@ export function makeDirectories(edit: Edit): boolean {
   makeBadBlocks(edit);
   initInode(edit, INO_ROOT, { mode: S_IFDIR | 0o755, ...OWNER }, 0);
   initInode(edit, lost, { mode: S_IFDIR | 0o700, ...OWNER }, 0);
-  const [root] = putBlocks(edit, INO_ROOT, sb.firstDataBlock, 1) ?? [];
-  if (root === undefined) return false;
-  initDirBlock(blocks, sb, inodeSeed(sb, INO_ROOT, 0), root, INO_ROOT, INO_ROOT);
+  if (!makeRoot(edit)) return false;
   const count = Math.min(NDIR_BLOCKS, Math.max(2, Math.ceil(LOST_FOUND_BYTES / sb.blockSize)));
-  const found = putBlocks(edit, lost, root + 1, count);
+  const found = putBlocks(edit, lost, sb.firstDataBlock, count);
   if (found === undefined) return false;
   for (const [n, block] of found.entries())
     initDirBlock(blocks, sb, inodeSeed(sb, lost, 0), block, n === 0 ? lost : 0, INO_ROOT);
-  const [rootAt, lostAt] = [writableInode(blocks, sb, INO_ROOT), writableInode(blocks, sb, lost)];
-  setSize(edit, rootAt, sb.blockSize);
+  const lostAt = writableInode(blocks, sb, lost);
   setSize(edit, lostAt, count * sb.blockSize);
-  const type = (sb.incompat & INCOMPAT.filetype) !== 0 ? FT_DIR : 0;
-  if (addName(blocks, sb, INO_ROOT, rootAt, LOST_FOUND, lost, type) !== 0) return false;
-  finishInode(edit, rootAt, INO_ROOT, 3);
   finishInode(edit, lostAt, lost, 2);
+  return addEntry(edit, INO_ROOT, LOST_FOUND, lost, FT_DIR) === 0;
+}
+
+/** With inline_data the root is so small that it has no block. */
+function makeRoot(edit: Edit): boolean {
+  const { blocks, sb } = edit;
+  const at = writableInode(blocks, sb, INO_ROOT);
+  if ((sb.incompat & INCOMPAT.inline_data) !== 0) {
+    if (!startInlineDir(edit, INO_ROOT, INO_ROOT)) return false;
+  } else {
+    const [block] = putBlocks(edit, INO_ROOT, sb.firstDataBlock, 1) ?? [];
+    if (block === undefined) return false;
+    initDirBlock(blocks, sb, inodeSeed(sb, INO_ROOT, 0), block, INO_ROOT, INO_ROOT);
+    setSize(edit, at, sb.blockSize);
+  }
+  finishInode(edit, at, INO_ROOT, 3);
   return true;
 }
 
@@ -121,10 +129,12 @@ export function makeDirectories(edit: Edit): boolean {
  */
 export function makeResizeInode(edit: Edit): boolean {
   const { blocks, sb, groups } = edit;
-  if (sb.reservedGdtBlocks === 0) return true;
+  if ((sb.compat & COMPAT.resize_inode) === 0) return true;
   const { view } = blocks;
-  const double = firstFree(blocks, sb, sb.firstDataBlock);
-  if (double < 0) return false;
+  const goal = 3 + sb.reservedGdtBlocks + sb.descBlocks + sb.itableBlocks;
+  const run: Run = { block: 0, count: 0 };
+  if (!firstRun(blocks, sb, goal, 1, run)) return false;
+  const double = run.block;
   groups.takeRange(double, 1);
   initInode(edit, INO_RESIZE, { mode: S_IFREG | 0o600, ...OWNER }, 0);
   const at = writableInode(blocks, sb, INO_RESIZE);
@@ -152,8 +162,9 @@ export function makeResizeInode(edit: Edit): boolean {
   return true;
 }
 
-/** First block of the group with most room around the middle (get_midpoint_journal_block). */
+/** First block of the group with most room around the middle (get_midpoint_journal_block); without extents the first. */
 function journalGoal({ blocks, sb }: Edit): number {
+  if (!sb.hasExtents) return sb.firstDataBlock;
   const freeIn = (group: number): number => gdFreeBlocks(sb, blocks.view, descAt(blocks, sb, group));
   const middle = groupOf(sb, Math.floor((sb.blocksCount - sb.firstDataBlock) / 2));
   let start = Math.max(0, middle - 1);

@@ -32,16 +32,18 @@ export const DEFAULT_FEATURES: Features = {
     RO_COMPAT.metadata_csum,
 };
 
-/** What can be made: all that can be read and written, apart from mmp, and large_dir, which changes nothing at first. */
-const COMPAT_MADE =
-  DEFAULT_FEATURES.compat | COMPAT.sparse_super2 | COMPAT.fast_commit | COMPAT.orphan_file | COMPAT.stable_inodes;
-const INCOMPAT_MADE =
-  DEFAULT_FEATURES.incompat |
-  INCOMPAT.meta_bg |
-  INCOMPAT.metadata_csum_seed |
-  INCOMPAT.large_dir |
-  INCOMPAT.inline_data;
-const RO_COMPAT_MADE = DEFAULT_FEATURES.roCompat | RO_COMPAT.uninit_bg | RO_COMPAT.bigalloc;
+/** What can be made: all that can be read and written, apart from mmp. */
+export const MADE_FEATURES: Features = {
+  compat:
+    DEFAULT_FEATURES.compat | COMPAT.sparse_super2 | COMPAT.fast_commit | COMPAT.orphan_file | COMPAT.stable_inodes,
+  incompat:
+    DEFAULT_FEATURES.incompat |
+    INCOMPAT.meta_bg |
+    INCOMPAT.metadata_csum_seed |
+    INCOMPAT.large_dir |
+    INCOMPAT.inline_data,
+  roCompat: DEFAULT_FEATURES.roCompat | RO_COMPAT.uninit_bg | RO_COMPAT.bigalloc,
+};
 
 export interface MakeOptions {
   readonly sizeBytes: number;
@@ -137,8 +139,8 @@ const has = (word: number, bit: number): boolean => (word & bit) !== 0;
 
 /** What two features, or one without the other, make impossible. */
 function contradiction({ compat, incompat, roCompat }: Features): string | undefined {
-  if (((compat & ~COMPAT_MADE) | (incompat & ~INCOMPAT_MADE) | (roCompat & ~RO_COMPAT_MADE)) !== 0)
-    return "a feature is asked for that cannot be made";
+  const { compat: c, incompat: i, roCompat: r } = MADE_FEATURES;
+  if (((compat & ~c) | (incompat & ~i) | (roCompat & ~r)) !== 0) return "a feature is asked for that cannot be made";
   if (has(roCompat, RO_COMPAT.metadata_csum) && has(roCompat, RO_COMPAT.uninit_bg))
     return "metadata_csum and uninit_bg exclude each other: leave one out with ^";
   if (has(roCompat, RO_COMPAT.bigalloc) && !has(incompat, INCOMPAT.extent)) return "bigalloc needs extent";
@@ -193,8 +195,7 @@ export function planExt4(options: MakeOptions): Plan | Refusal {
   const sizes = sizesOf(options, features);
   if ("reason" in sizes) return sizes;
   const { blockSize, clusterBits, inodeSize } = sizes;
-  const { incompat } = features;
-  let { compat } = features;
+  let { compat, incompat } = features;
   const notes: string[] = [];
   const has64bit = (incompat & INCOMPAT["64bit"]) !== 0;
   const descSize = has64bit ? GD.bytes : GD_SIZE_MIN;
@@ -203,16 +204,17 @@ export function planExt4(options: MakeOptions): Plan | Refusal {
   const wantedBlocks = Math.floor(asked / 2 ** clusterBits) * 2 ** clusterBits;
   const limit = has64bit ? 2 ** 48 : 2 ** 32;
   if (wantedBlocks >= limit) return refuse(`${wantedBlocks} blocks need the feature 64bit`);
-  const ratio = Math.max(options.inodeRatio ?? defaultInodeRatio(options.sizeBytes), blockSize);
+  const ratio = Math.max(options.inodeRatio ?? defaultInodeRatio(options.sizeBytes), blockSize * 2 ** clusterBits);
   const inodes = options.inodes ?? Math.floor((wantedBlocks * blockSize) / ratio);
   const flexBg = (incompat & INCOMPAT.flex_bg) !== 0;
   const groupsPerFlex = flexBg ? (options.groupsPerFlex ?? GROUPS_PER_FLEX) : 1;
   if (!isPowerOfTwo(groupsPerFlex)) return refuse(`${groupsPerFlex} groups in a flex group is no power of two`);
 
-  const hasMetaBg = (incompat & INCOMPAT.meta_bg) !== 0;
   const backup2 = (compat & COMPAT.sparse_super2) !== 0;
   const sparse = (features.roCompat & RO_COMPAT.sparse_super) !== 0;
   let { blocksPerGroup } = sizes;
+  const rootWanted = Math.floor((wantedBlocks * (options.reservedPercent ?? 5)) / 100);
+  let rootBlocks = rootWanted;
   for (let blocksCount = wantedBlocks; ;) {
     const groups = Math.ceil((blocksCount - firstDataBlock) / blocksPerGroup);
     if (groups < 1) return refuse(`${options.sizeBytes} bytes are too few for a file system`);
@@ -232,9 +234,13 @@ export function planExt4(options: MakeOptions): Plan | Refusal {
     let reserved = 0;
     if ((compat & COMPAT.resize_inode) !== 0)
       reserved = reservedGdt(blocksCount, blocksPerGroup, blockSize, descSize, firstDataBlock, descBlocks);
-    if (reserved + descBlocks > (blocksPerGroup * 3) / 4)
-      return refuse("the descriptors would fill their groups: use meta_bg,^resize_inode");
-    const gdt = hasMetaBg ? 1 : descBlocks;
+    if (reserved + descBlocks > (blocksPerGroup * 3) / 4) {
+      notes.push("the descriptors would fill their groups: meta_bg instead of resize_inode");
+      incompat |= INCOMPAT.meta_bg;
+      compat &= ~COMPAT.resize_inode;
+      reserved = 0;
+    }
+    const gdt = (incompat & INCOMPAT.meta_bg) !== 0 ? 1 : descBlocks;
     if (3 + itableBlocks + reserved + gdt > blocksPerGroup)
       return refuse(`${inodes} inodes are too many: their tables do not fit the groups`);
     const backupGroups = backup2 ? backupsOf(groups) : ([0, 0] as const);
@@ -246,6 +252,7 @@ export function planExt4(options: MakeOptions): Plan | Refusal {
     if (rest > 0 && rest < needed + LAST_GROUP_SPARE) {
       if (groups === 1) return refuse(`${options.sizeBytes} bytes are too few for a file system`);
       blocksCount -= rest;
+      rootBlocks = Math.floor((((100 * rootWanted) / wantedBlocks) * blocksCount) / 100);
       continue;
     }
     const journal = journalOf(options, compat, blocksCount, blockSize, notes);
@@ -259,7 +266,7 @@ export function planExt4(options: MakeOptions): Plan | Refusal {
       roCompat: features.roCompat,
       firstDataBlock,
       blocksCount,
-      rootBlocks: Math.floor((blocksCount * (options.reservedPercent ?? 5)) / 100),
+      rootBlocks,
       groups,
       inodesPerGroup,
       itableBlocks,

@@ -6,12 +6,13 @@
  *   with flex_bg    | super, descriptors | block bitmaps of all | inode bitmaps of all | tables of all | in the first
  *
  * - writeGroups(blocks, sb, groups)    descriptors with everything of the format itself taken
- * - firstFree(blocks, sb, from)        first block from there on whose cluster is free, -1 when there is none
+ * - firstRun(blocks, sb, from, ...)    the first free blocks from there on
  *
  * With checksums on descriptors a group in which nothing else lies keeps no bitmap on disk (uninit.ts). The image is all
  * zeroes, so the inode tables are, too: BG_INODE_ZEROED, and no kernel will zero them after the first mount.
  */
 import type { EditBlocks } from "../blocks.ts";
+import type { Run } from "./balloc.ts";
 import { firstOne, firstZero, setBits } from "./bits.ts";
 import { bitmapChecksum, setGroupChecksum } from "./csum.ts";
 import {
@@ -181,19 +182,25 @@ export function writeGroups(blocks: EditBlocks, sb: Super, groups: GroupEdit): b
   return true;
 }
 
-export function firstFree(blocks: EditBlocks, sb: Super, from: number): number {
+/** The first free blocks from there on, up to `most`, within a group; false when there are none. */
+export function firstRun(blocks: EditBlocks, sb: Super, from: number, most: number, out: Run): boolean {
+  const size = 2 ** sb.clusterBits;
   for (let block = from; block < sb.blocksCount;) {
     const group = groupOf(sb, block);
     const desc = descAt(blocks, sb, group);
     const first = firstBlockOf(sb, group);
-    const bit = Math.floor((block - first) / 2 ** sb.clusterBits);
-    const clusters = Math.ceil(blocksIn(sb, group) / 2 ** sb.clusterBits);
+    const bit = Math.floor((block - first) / size);
+    const end = Math.ceil(blocksIn(sb, group) / size);
     const isUninit = (gdFlags(blocks.view, desc) & BG_BLOCK_UNINIT) !== 0;
-    const found = isUninit
-      ? firstZero(new DataView(uninitBlockBitmap(blocks, sb, group, desc).buffer), 0, bit, clusters)
-      : firstZero(blocks.view, blocks.at(gdBlockBitmap(sb, blocks.view, desc)), bit, clusters);
-    if (found < clusters) return Math.max(block, first + found * 2 ** sb.clusterBits);
+    const view = isUninit ? new DataView(uninitBlockBitmap(blocks, sb, group, desc).buffer) : blocks.view;
+    const at = isUninit ? 0 : blocks.at(gdBlockBitmap(sb, blocks.view, desc));
+    const found = firstZero(view, at, bit, end);
+    if (found < end) {
+      out.block = first + found * size;
+      out.count = Math.min(most, (firstOne(view, at, found, end) - found) * size);
+      return true;
+    }
     block = firstBlockOf(sb, group + 1);
   }
-  return -1;
+  return false;
 }
