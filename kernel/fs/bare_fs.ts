@@ -6,6 +6,7 @@
  * - bareFs(options)      BareFs; or Refusal, when it cannot be mounted
  * - run(call)            makes a call until it does not wait any more, and the file system goes on in between
  * - unmount()            0 when all is on the device, and clean
+ * - save(), load(saved)  all of its state as bytes, between two calls; the device's content is not part of it
  *
  * Memory is taken by the size of the device, up to what a small machine would give; `pages`, `buffers` and `inodes` say
  * otherwise.
@@ -14,14 +15,16 @@ import type { BlockDevice } from "../abi/block.ts";
 import { SECTOR_SIZE } from "../abi/block.ts";
 import { EIOCBQUEUED } from "../abi/errno.ts";
 import type { Machine } from "../abi/machine.ts";
-import type { PageCache } from "../abi/page_cache.ts";
+import type { Mapping, PageCache } from "../abi/page_cache.ts";
 import type { Errno } from "../abi/units.ts";
 import { nanos, PAGE_SIZE } from "../abi/units.ts";
 import { assert } from "../lib/assert.ts";
-import { type GrowingArena, growingArena } from "../lib/growing_arena.ts";
-import { nextBelow, prng } from "../lib/prng.ts";
-import { EVICT_POLICIES, pageCache, PageFrames } from "../../mm/index.ts";
+import { type GrowingArena, growingArena, load, save } from "../lib/growing_arena.ts";
+import { nextBelow, PRNG_WORDS, seedPrng } from "../lib/prng.ts";
+import { adopt, EVICT_POLICIES, Filemap, pageCacheOf, PageFrames } from "../../mm/index.ts";
+import { FileStore } from "./ext4/data_store.ts";
 import { Ext4 } from "./ext4/ext4.ts";
+import { NO_MAPPING } from "./ext4/icache.ts";
 import { mountExt4 } from "./ext4/mount.ts";
 import type { MountOptions } from "./ext4/mount_options.ts";
 import { isRefusal } from "./ext4/super.ts";
@@ -56,15 +59,30 @@ const between = (least: number, value: number, most: number): number =>
 export class BareFs {
   readonly fs: Ext4;
   readonly cache: PageCache;
-  /** All of the state, the device's apart. */
-  readonly memory: GrowingArena;
+  readonly #filemap: Filemap;
+  readonly #memory: GrowingArena;
   readonly #idle: () => void;
 
-  constructor(fs: Ext4, cache: PageCache, memory: GrowingArena, idle: () => void) {
+  constructor(fs: Ext4, filemap: Filemap, cache: PageCache, memory: GrowingArena, idle: () => void) {
     this.fs = fs;
     this.cache = cache;
-    this.memory = memory;
+    this.#filemap = filemap;
+    this.#memory = memory;
     this.#idle = idle;
+  }
+
+  save(): Uint8Array {
+    return save(this.#memory);
+  }
+
+  load(saved: Uint8Array): void {
+    load(this.#memory, saved);
+    const mounted = this.fs.fs;
+    const { inodes } = mounted;
+    for (let row = 0; row < inodes.rows; row++)
+      if (inodes.ino[row] !== 0 && inodes.mapping[row] !== NO_MAPPING)
+        adopt(this.#filemap, inodes.mapping[row]! as Mapping, new FileStore(mounted, row));
+    mounted.journal.restart();
   }
 
   run(call: () => number): number {
@@ -98,13 +116,14 @@ export function bareFs(options: BareOptions): BareFs | Refusal {
   const buffers = options.buffers ?? between(512, bytes / PAGE_SIZE / 8, 4096);
   const inodes = options.inodes ?? between(256, bytes / PAGE_SIZE / 8, 4096);
   const memory = growingArena();
-  const chance = prng(options.seed ?? 1);
+  const chance = memory.int32(PRNG_WORDS);
+  seedPrng(chance, options.seed ?? 1);
   const now = options.now ?? (() => nanos(0));
   const machine: Machine = { now, below: (bound) => nextBelow(chance, bound), trace: () => {} };
   const frames = new PageFrames(memory, pages);
   frames.reset();
   const policy = EVICT_POLICIES.find(({ name }) => name === "clock")!;
-  const cache = pageCache({
+  const filemap = new Filemap({
     slots: pages,
     files: inodes,
     policy,
@@ -115,6 +134,8 @@ export function bareFs(options: BareOptions): BareFs | Refusal {
     dirtyRatio: 50,
     backgroundRatio: 25,
   });
+  filemap.reset();
+  const cache = pageCacheOf(filemap);
   const fs = mountExt4({
     device,
     cache,
@@ -128,5 +149,5 @@ export function bareFs(options: BareOptions): BareFs | Refusal {
     ...(options.mount === undefined ? {} : { options: options.mount }),
     ...(options.privileged === undefined ? {} : { privileged: options.privileged }),
   });
-  return isRefusal(fs) ? fs : new BareFs(new Ext4(fs, device, idle), cache, memory, idle);
+  return isRefusal(fs) ? fs : new BareFs(new Ext4(fs, device, idle), filemap, cache, memory, idle);
 }

@@ -121,7 +121,8 @@ const sequence = fc.array(anyOp, { maxLength: 60, size: "max" });
 
 export function fileSystemContract(type: FileSystemType, runs = 150): void {
   const cleared = (world: World): World => {
-    for (const name of type.rootNames ?? []) world.vfs.unlink(world.tasks[0]!, `/${name}`, { flags: 0x200 });
+    for (const name of type.rootNames ?? [])
+      finish(world.vfs, () => world.vfs.unlink(world.tasks[0]!, `/${name}`, { flags: 0x200 }));
     return world;
   };
   const make = (small: boolean, wrap?: (fs: FileSystem) => FileSystem): World => cleared(worldOf(type, small, wrap));
