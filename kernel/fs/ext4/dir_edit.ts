@@ -13,7 +13,7 @@
  * Linux's rules: the first entry with enough room is taken, a directory of one block that overflows gets an index (feature
  * dir_index), blocks are never given back. Times of the directory are the caller's, its checksums are done here.
  */
-import { EFSCORRUPTED, ENOENT } from "../../abi/errno.ts";
+import { EFSCORRUPTED, ENOENT, ENOSPC } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { setLe32 } from "../../lib/bytes.ts";
 import type { Blocks } from "../blocks.ts";
@@ -159,7 +159,8 @@ export function addEntry(edit: Edit, dir: number, name: Uint8Array, ino: number,
   const kept = typeKept(sb, type);
   const inode = editInode(edit, dir);
   if (hasFlag(view, inode, INODE_FLAG.inline_data)) {
-    if (addInline(edit, dir, name, ino, kept)) return 0;
+    const added = addInline(edit, dir, name, ino, kept);
+    if (added !== ENOSPC) return added;
     const result = convertInlineDir(edit, dir);
     if (result !== 0) return result;
   }

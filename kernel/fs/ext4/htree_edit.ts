@@ -101,7 +101,9 @@ function probe(edit: Edit, dir: number, name: Uint8Array): Descent | undefined {
     const entry = lastBefore(view, at, level === 0, way.hash);
     way.nodes.push(block);
     way.entries.push(entry);
-    block = blockOf(dxBlock(view, at, level === 0, entry));
+    const child = dxBlock(view, at, level === 0, entry);
+    // Block 0 is the root.
+    block = child === 0 ? -1 : blockOf(child);
   }
   way.leaf = block;
   return block < 0 ? undefined : way;
@@ -209,12 +211,18 @@ function addLevel(edit: Edit, dir: number, way: Descent): 0 | Errno {
 
 function splitLeaf(edit: Edit, dir: number, way: Descent): 0 | Errno {
   const { blocks, sb } = edit;
-  const result = appendBlock(edit, dir, appended);
-  if (result !== 0) return result;
   const at = blocks.writable(way.leaf);
   const old = blocks.bytes.slice(at, at + sb.blockSize);
   const view = new DataView(old.buffer);
   const keys = sortedKeys(edit, way.version, old, view);
+  // Linux leaves no unused entries between others. With fewer than two names there is room once they are gone.
+  if (keys.length < 2) {
+    blocks.bytes.fill(0, at, at + sb.blockSize);
+    packEntries(edit, dirSeed(edit, dir, editInode(edit, dir)), at, old, view, keys);
+    return 0;
+  }
+  const result = appendBlock(edit, dir, appended);
+  if (result !== 0) return result;
   const split = middleOf(keys, view);
   const hash = Math.floor(keys[split]! / PLACES);
   const continued = Math.floor(keys[split - 1]! / PLACES) === hash ? 1 : 0;
@@ -242,7 +250,7 @@ function middleOf(keys: Float64Array, view: DataView): number {
   const bytesOf = (n: number): number => direntBytes(entryNameLength(view, keys[n]! % PLACES));
   let used = 0;
   for (let n = 0; n < keys.length; n++) used += bytesOf(n);
-  assert(keys.length >= 2, "middleOf: a full leaf has at least two names");
+  assert(keys.length >= 2, "middleOf: there is nothing to split");
   let split = keys.length;
   for (let moved = 0; moved + bytesOf(split - 1) / 2 <= used / 2;) moved += bytesOf(--split);
   return split;

@@ -134,6 +134,7 @@ export function inlineTruncate(edit: Edit, ino: number, size: number): 0 | Errno
   const { blocks, sb } = edit;
   const inode = editInode(edit, ino);
   assert(isInline(blocks.view, inode), "inlineTruncate: the data are elsewhere");
+  if (others(blocks, sb, inode) === undefined) return EFSCORRUPTED;
   if (size > inlineMost(blocks, sb, inode)) return ENOSPC;
   resizeTail(edit, ino, Math.max(0, size - I_BLOCK_BYTES));
   // What a file that grows again must not show.
@@ -147,9 +148,11 @@ export function takeInline(edit: Edit, ino: number): Uint8Array | Errno {
   const { blocks, sb } = edit;
   const { view } = blocks;
   const inode = editInode(edit, ino);
-  const data = new Uint8Array(inodeSizeBytes(sb, view, inode));
+  const size = inodeSizeBytes(sb, view, inode);
+  if (size > I_BLOCK_BYTES + sb.inodeSize) return EFSCORRUPTED;
+  const data = new Uint8Array(size);
   const got = readFile(blocks, sb, inode, 0, data);
-  if (got !== data.length) return EFSCORRUPTED;
+  if (got !== data.length || others(blocks, sb, inode) === undefined) return EFSCORRUPTED;
   setInlineTail(edit, ino, undefined);
   const flags = inodeFlags(view, inode) & ~INODE_FLAG.inline_data;
   setLe32(view, inode + INODE.i_flags, (flags | (sb.hasExtents ? INODE_FLAG.extents : 0)) >>> 0);

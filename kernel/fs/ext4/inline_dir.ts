@@ -4,14 +4,25 @@
  *
  * - startInlineDir(edit, dir, parent)      a new directory; false when there is no room
  * - inlineRegions(view, sb, inode)         the addresses between which entries lie
- * - addInline(edit, dir, name, ino, type)  false when it is full
+ * - addInline(edit, dir, name, ino, type)  ENOSPC when it is full
  * - setInlineParent(edit, dir, parent)
  * - convertInlineDir(edit, dir)            into a first block, each entry where INLINE_SHIFT says it was: ENOSPC
  */
+import { EFSCORRUPTED, ENOSPC } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { setLe32 } from "../../lib/bytes.ts";
 import { direntBytes } from "./dir.ts";
-import { NO_ROOM, endLeaf, findRoom, initDirBlock, leafEnd, lastEntry, putEntry, setRecLen } from "./dir_block.ts";
+import {
+  DAMAGED,
+  NO_ROOM,
+  endLeaf,
+  findRoom,
+  initDirBlock,
+  leafEnd,
+  lastEntry,
+  putEntry,
+  setRecLen,
+} from "./dir_block.ts";
 import { appendBlock, dirSeed } from "./dir_grow.ts";
 import type { Appended } from "./dir_grow.ts";
 import type { Edit } from "./edit.ts";
@@ -56,7 +67,7 @@ export function setInlineParent(edit: Edit, dir: number, parent: number): void {
   sealInode(edit, dir);
 }
 
-export function addInline(edit: Edit, dir: number, name: Uint8Array, ino: number, type: number): boolean {
+export function addInline(edit: Edit, dir: number, name: Uint8Array, ino: number, type: number): 0 | Errno {
   const { blocks, sb } = edit;
   const { view } = blocks;
   const inode = editInode(edit, dir);
@@ -67,10 +78,10 @@ export function addInline(edit: Edit, dir: number, name: Uint8Array, ino: number
     const second = inlineRegions(view, sb, inode)[1] ?? openTail(edit, dir);
     if (second !== undefined) room = findRoom(sb, view, second.from, second.end, wanted);
   }
-  if (room < 0) return false;
+  if (room < 0) return room === DAMAGED ? EFSCORRUPTED : ENOSPC;
   putEntry(blocks, sb, room, name, ino, type);
   sealInode(edit, dir);
-  return true;
+  return 0;
 }
 
 /** All that is left in the inode becomes one unused entry. */

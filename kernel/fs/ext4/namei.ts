@@ -15,13 +15,14 @@
  *
  * Times and link counts are Linux's. An errno leaves the call half done: whoever runs it undoes the blocks.
  */
-import { EEXIST, EISDIR, EMLINK, ENOENT, ENOTDIR, ENOTEMPTY, isErr } from "../../abi/errno.ts";
+import { EEXIST, EFSCORRUPTED, EISDIR, EMLINK, ENOENT, ENOTDIR, ENOTEMPTY, isErr } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { setLe16 } from "../../lib/bytes.ts";
 import type { NewNode } from "../vfs/file_system.ts";
 import { FILE_TYPES, lookup } from "./dir.ts";
 import { addEntry, initDir, isEmptyDir, removeEntry } from "./dir_edit.ts";
 import type { Edit } from "./edit.ts";
+import { inodeAt } from "./group.ts";
 import { newInode } from "./ialloc.ts";
 import { startInlineDir } from "./inline_dir.ts";
 import { inodeGid, inodeLinks, inodeMode, inodeType } from "./inode.ts";
@@ -47,6 +48,15 @@ export const renameCredits = (sb: Super): number => 2 * dataCredits(sb) + 2 * IN
 
 /** A directory without links was removed and is only held: nothing is made in it any more. */
 export const isDead = (edit: Edit, dir: number): boolean => inodeLinks(edit.blocks.view, editInode(edit, dir)) === 0;
+
+/** The inode that a name in a directory names; EFSCORRUPTED for one that no name can name. */
+export function childOf({ blocks, sb }: Edit, dir: number, name: Uint8Array): number | Errno {
+  const ino = lookup(blocks, sb, dir, name);
+  if (isErr(ino)) return ino;
+  const at = ino < sb.firstIno ? -1 : inodeAt(blocks, sb, ino);
+  const known = at >= 0 && FILE_TYPES[inodeType(blocks.view, at)] !== undefined;
+  return known && inodeLinks(blocks.view, at) > 0 ? ino : EFSCORRUPTED;
+}
 
 /** 0 when a name can be made. */
 function nameIsFree(edit: Edit, dir: number, name: Uint8Array): 0 | Errno {
@@ -153,8 +163,8 @@ export function letGo(edit: Edit, ino: number, keep: boolean): number | Errno {
 }
 
 export function ext4Unlink(edit: Edit, dir: number, name: Uint8Array, keep: boolean): number | Errno {
-  const { blocks, sb } = edit;
-  const ino = lookup(blocks, sb, editInode(edit, dir), name);
+  const { blocks } = edit;
+  const ino = childOf(edit, editInode(edit, dir), name);
   if (isErr(ino)) return ino;
   const at = editInode(edit, ino);
   if (inodeType(blocks.view, at) === S_IFDIR) return EISDIR;
@@ -167,7 +177,7 @@ export function ext4Unlink(edit: Edit, dir: number, name: Uint8Array, keep: bool
 
 export function ext4Rmdir(edit: Edit, dir: number, name: Uint8Array, keep: boolean): number | Errno {
   const { blocks, sb } = edit;
-  const ino = lookup(blocks, sb, editInode(edit, dir), name);
+  const ino = childOf(edit, editInode(edit, dir), name);
   if (isErr(ino)) return ino;
   const at = editInode(edit, ino);
   if (inodeType(blocks.view, at) !== S_IFDIR) return ENOTDIR;

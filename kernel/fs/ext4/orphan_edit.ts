@@ -9,6 +9,7 @@
  *                             up first. Make the call again then, in another transaction
  * - setOrphanPresent(edit, on)  the mount sets the mark for e2fsck and older kernels, the unmount takes it away
  */
+import { EFSCORRUPTED } from "../../abi/errno.ts";
 import type { Errno } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
 import { le32, setLe32 } from "../../lib/bytes.ts";
@@ -42,9 +43,11 @@ const slot = { block: 0, offset: 0 };
 
 function findSlot({ blocks, sb }: Edit, ino: number): boolean {
   const inode = inodeAt(blocks, sb, sb.orphanFileIno);
+  if (inode < 0) return false;
   const count = Math.floor(inodeSizeBytes(sb, blocks.view, inode) / sb.blockSize);
   for (let lblk = 0; lblk < count; lblk++) {
-    if (mapBlock(blocks, sb, inode, lblk, mapped) !== 0 || mapped.pblk === 0) continue;
+    // It has no holes.
+    if (mapBlock(blocks, sb, inode, lblk, mapped) !== 0 || mapped.pblk === 0) return false;
     const at = blocks.at(mapped.pblk);
     for (let offset = 0; offset < sb.blockSize - ORPHAN_TAIL.bytes; offset += 4) {
       if (le32(blocks.view, at + offset) !== ino) continue;
@@ -131,6 +134,7 @@ export function evictInode(edit: Edit, ino: number, budget: number, how = 0): bo
   const { view } = blocks;
   const at = editInode(edit, ino);
   assert(inodeLinks(view, at) === 0, "evictInode: the inode has a name");
+  if (edit.groups.isInodeFree(ino)) return EFSCORRUPTED;
   if (hasBlockMap(sb, view, at)) {
     const done = truncateMap(edit, ino, 0, how, budget);
     if (done !== true) return done;

@@ -11,7 +11,7 @@ import { EEXIST, EFSCORRUPTED, EINVAL, EISDIR, EMLINK, ENOENT, ENOTDIR, ENOTEMPT
 import type { Errno } from "../../abi/units.ts";
 import { setLe16 } from "../../lib/bytes.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from "../vfs/file_system.ts";
-import { FILE_TYPES, lookup } from "./dir.ts";
+import { FILE_TYPES } from "./dir.ts";
 import { addEntry, isEmptyDir, removeEntry, replaceEntry, setParent } from "./dir_edit.ts";
 import type { Edit } from "./edit.ts";
 import { newInode } from "./ialloc.ts";
@@ -19,7 +19,7 @@ import { inodeType } from "./inode.ts";
 import { TOUCH_CTIME, TOUCH_MTIME, addLink, dropLink, editInode, linksFull, touch } from "./inode_edit.ts";
 import { INODE, INO_ROOT, S_IFCHR, S_IFDIR } from "./layout.ts";
 import { FT_CHR } from "./layout_dir.ts";
-import { isDead, letGo, ownedIn } from "./namei.ts";
+import { childOf, isDead, letGo, ownedIn } from "./namei.ts";
 import { parentOf } from "./path.ts";
 
 const isDir = (edit: Edit, ino: number): boolean => inodeType(edit.blocks.view, editInode(edit, ino)) === S_IFDIR;
@@ -59,10 +59,10 @@ export function ext4Rename(
   const { blocks, sb } = edit;
   const exchange = (flags & RENAME_EXCHANGE) !== 0;
   if (exchange && (flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)) !== 0) return EINVAL;
-  const ino = lookup(blocks, sb, editInode(edit, from), name);
+  const ino = childOf(edit, editInode(edit, from), name);
   if (isErr(ino)) return ino;
   if (isDead(edit, to)) return ENOENT;
-  const found = lookup(blocks, sb, editInode(edit, to), newName);
+  const found = childOf(edit, editInode(edit, to), newName);
   if (isErr(found) && found !== ENOENT) return found;
   const target = isErr(found) ? 0 : found;
   if (target !== 0 && (flags & RENAME_NOREPLACE) !== 0) return EEXIST;

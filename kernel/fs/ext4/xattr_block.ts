@@ -3,7 +3,7 @@
  * says how many. Who changes a shared one gets a copy; equal ones are not brought together again.
  *
  * - readBlockItems(blocks, sb, inode)    the items; empty without a block, EFSCORRUPTED
- * - writeBlockItems(edit, ino, items)    without items the block goes. ENOSPC
+ * - writeBlockItems(edit, ino, items)    without items the block goes. ENOSPC: of the disk; that they fit is known
  * - dropBlock(edit, ino)                 the inode has none any more: freed when it was the last one's
  *
  * i_blocks follows; the inode's checksum is the caller's.
@@ -22,7 +22,7 @@ import { XATTR_HEADER, XATTR_MAGIC } from "./layout_inode.ts";
 import type { Super } from "./super.ts";
 import { sectorsIn, setSectors } from "./truncate.ts";
 import { blockArea, blockHash } from "./xattr.ts";
-import { readItems, writeItems } from "./xattr_list.ts";
+import { listBytes, readItems, writeItems } from "./xattr_list.ts";
 import type { XattrItem } from "./xattr_list.ts";
 
 const run = { block: 0, count: 0 };
@@ -52,6 +52,7 @@ export function writeBlockItems(edit: Edit, ino: number, items: readonly XattrIt
   const { blocks, sb } = edit;
   const { view, bytes } = blocks;
   if (items.length === 0) return dropBlock(edit, ino);
+  if (listBytes(items) > sb.blockSize - XATTR_HEADER.bytes) return EFSCORRUPTED;
   const inode = editInode(edit, ino);
   let block = inodeFileAcl(sb, view, inode);
   const old = block === 0 ? -1 : areaAt(blocks, sb, block);

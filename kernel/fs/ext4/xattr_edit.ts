@@ -139,22 +139,21 @@ function place(
   const { sb } = edit;
   if (value === undefined) {
     if (inBody < 0) return writeBlockItems(edit, ino, block.toSpliced(inBlock, 1));
-    writeBody(edit, ino, body!.toSpliced(inBody, 1));
-    return 0;
+    return writeBody(edit, ino, body!.toSpliced(inBody, 1));
   }
   const item = { index, name, value };
   if (body !== undefined) {
     const items = inBody < 0 ? [...body, item] : body.with(inBody, item);
     if (fitsBody(edit, ino, items)) {
-      writeBody(edit, ino, items);
+      const result = writeBody(edit, ino, items);
+      if (result !== 0) return result;
       return inBlock < 0 ? 0 : writeBlockItems(edit, ino, block.toSpliced(inBlock, 1));
     }
   }
   const items = inBlock < 0 ? [...block, item].sort(blockOrder) : block.with(inBlock, item);
   if (listBytes(items) > sb.blockSize - XATTR_HEADER.bytes) return ENOSPC;
   const result = writeBlockItems(edit, ino, items);
-  if (result === 0 && inBody >= 0) writeBody(edit, ino, body!.toSpliced(inBody, 1));
-  return result;
+  return result === 0 && inBody >= 0 ? writeBody(edit, ino, body!.toSpliced(inBody, 1)) : result;
 }
 
 function fitsBody(edit: Edit, ino: number, items: readonly XattrItem[]): boolean {
@@ -162,11 +161,14 @@ function fitsBody(edit: Edit, ino: number, items: readonly XattrItem[]): boolean
   return listBytes(items) <= area.end - area.first;
 }
 
-function writeBody(edit: Edit, ino: number, items: readonly XattrItem[]): void {
+/** EFSCORRUPTED: values that overlapped are more when each has a place of its own. */
+function writeBody(edit: Edit, ino: number, items: readonly XattrItem[]): 0 | Errno {
   const { blocks, sb } = edit;
+  if (!fitsBody(edit, ino, items)) return EFSCORRUPTED;
   const area = ibodySpace(blocks.view, sb, editInode(edit, ino))!;
   writeItems(blocks.bytes, blocks.view, area, items, false);
   setIbodyMagic(blocks.view, area, items.length > 0 ? XATTR_MAGIC : 0);
+  return 0;
 }
 
 function blockOrder(one: XattrItem, other: XattrItem): number {

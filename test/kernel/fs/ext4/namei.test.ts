@@ -2,8 +2,10 @@ import { fc } from "@fast-check/vitest";
 import { describe, expect, it } from "vitest";
 import { ENAMETOOLONG, ENOENT } from "../../../../kernel/abi/errno.ts";
 import type { Edit } from "../../../../kernel/fs/ext4/edit.ts";
-import { readLink } from "../../../../kernel/fs/ext4/file.ts";
-import { inodeAt } from "../../../../kernel/fs/ext4/group.ts";
+import { mapBlock, readLink } from "../../../../kernel/fs/ext4/file.ts";
+import { inodeAt, inodeBlock } from "../../../../kernel/fs/ext4/group.ts";
+import { isInline } from "../../../../kernel/fs/ext4/inline.ts";
+import { inodeFileAcl, inodeType } from "../../../../kernel/fs/ext4/inode.ts";
 import { editInode, getattr, sealInode, setTime, setattr } from "../../../../kernel/fs/ext4/inode_edit.ts";
 import { INODE, INO_ROOT, S_IFDIR, S_IFLNK, S_IFREG } from "../../../../kernel/fs/ext4/layout.ts";
 import { DX_HASH_TEA } from "../../../../kernel/fs/ext4/layout_dir.ts";
@@ -24,7 +26,7 @@ import { ext4Tools } from "../../../harness/qemu/tools.ts";
 import { MIB } from "./image_tools.ts";
 import { newRig } from "./rig.ts";
 import type { Rig, RigOptions } from "./rig.ts";
-import { STEPS, apply, bytesOf, expectSame, newModel, textOf } from "./tree_model.ts";
+import { STEPS, apply, attempt, bytesOf, expectSame, newModel, textOf } from "./tree_model.ts";
 import type { Step } from "./tree_model.ts";
 
 const SEED = 20_261_128;
@@ -75,6 +77,44 @@ describe("names", () => {
       for (const step of list) apply(rig, model, step);
       expect(rig.fsck()).toBe("");
     }
+  });
+});
+
+/** Blocks of directories and attributes, and the blocks of the tables that hold the inodes. */
+function metadataOf({ image, sb }: Rig, inodes: readonly number[]): number[] {
+  const found = new Set<number>();
+  const mapped = { pblk: 0, length: 0, unwritten: false };
+  for (const ino of inodes) {
+    const at = inodeAt(image, sb, ino);
+    found.add(inodeBlock(image, sb, ino));
+    if (inodeFileAcl(sb, image.view, at) > 0) found.add(inodeFileAcl(sb, image.view, at));
+    if (inodeType(image.view, at) !== S_IFDIR || isInline(image.view, at)) continue;
+    for (let n = 0; mapBlock(image, sb, at, n, mapped) === 0 && mapped.pblk > 0; n++) found.add(mapped.pblk);
+  }
+  return [...found];
+}
+
+describe("names of a damaged file system", () => {
+  const spoil = fc.record({ block: which, offset: which, byte: fc.nat({ max: 255 }) });
+
+  it.each(VARIANTS.slice(1, 6))("end with an errno at worst: %s", (title, options) => {
+    fc.assert(
+      fc.property(steps, fc.array(spoil, { minLength: 1, maxLength: 40 }), steps, (before, spoils, after) => {
+        const rig = newRig(options);
+        const model = newModel(rig);
+        for (const step of before) apply(rig, model, step);
+        const blocks = metadataOf(rig, [...model.keys()]);
+        for (const { block, offset, byte } of spoils) {
+          const at = rig.image.writable(blocks[block % blocks.length]!);
+          // Heads of blocks and of inodes are where it matters.
+          const place = offset % 2 === 0 ? offset % 300 : offset % rig.sb.blockSize;
+          rig.image.bytes[at + place] = byte;
+        }
+        rig.image.settle();
+        for (const step of after) attempt(rig, model, step);
+      }),
+      { seed: SEED + title.length, numRuns: 5, endOnFailure: true },
+    );
   });
 });
 

@@ -2,7 +2,7 @@
  * Images to try changes on, with their judges: our checker, and e2fsck -fn and debugfs where they are installed.
  *
  * - newRig(options)          an image in memory; `words` are features as mke2fs takes them, `hash` is s_def_hash_version
- * - rig.call(op)             one change: undone when it ends with an errno, as the runner of calls does it
+ * - rig.call(op, credits)    one change: undone when it ends with an errno, as the runner of calls does it
  * - rig.damage()             what the checker finds; rig.fsck() what e2fsck says when it is not content, "" otherwise
  * - colliding(n)             names of one hash;   lottery(seed): numbers that look like chance
  */
@@ -11,6 +11,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openExt4 } from "../../../../harness/ext4/image_file.ts";
+import { expect } from "vitest";
 import { findTool } from "../../../../harness/qemu/packages.ts";
 import type { BlockImage } from "../../../../kernel/fs/block_image.ts";
 import { Checker } from "../../../../kernel/fs/ext4/check.ts";
@@ -37,7 +38,8 @@ export interface Rig {
   readonly image: BlockImage;
   readonly sb: Super;
   readonly edit: Edit;
-  call(op: (edit: Edit) => number): number;
+  /** `credits`: it may change no more blocks. */
+  call(op: (edit: Edit) => number, credits?: number): number;
   damage(): string[];
   fsck(): string;
   debugfs(command: string): string;
@@ -90,7 +92,7 @@ export function newRig({ words = "", hash = DX_HASH_HALF_MD4, mke2fs, ...options
     image,
     sb,
     edit,
-    call(op) {
+    call(op, credits = Infinity) {
       const mark = image.mark();
       edit.groups.begin(0);
       const result = op(edit);
@@ -101,6 +103,7 @@ export function newRig({ words = "", hash = DX_HASH_HALF_MD4, mke2fs, ...options
       }
       edit.groups.finish();
       edit.groups.merge();
+      expect(image.changed().length).toBeLessThanOrEqual(credits);
       // As at an unmount: no file is held.
       setOrphanPresent(edit, false);
       settled(image, sb);

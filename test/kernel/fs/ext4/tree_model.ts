@@ -24,14 +24,20 @@ import {
   S_IFSOCK,
 } from "../../../../kernel/fs/ext4/layout.ts";
 import {
+  dataCredits,
   ext4Create,
   ext4Link,
   ext4Mkdir,
   ext4Rmdir,
   ext4Symlink,
   ext4Unlink,
+  linkCredits,
+  makeCredits,
+  renameCredits,
+  symlinkCredits,
+  unlinkCredits,
 } from "../../../../kernel/fs/ext4/namei.ts";
-import { evictInode } from "../../../../kernel/fs/ext4/orphan_edit.ts";
+import { EVICT_CREDITS, evictInode } from "../../../../kernel/fs/ext4/orphan_edit.ts";
 import { UNMAP_CREDITS_MIN } from "../../../../kernel/fs/ext4/map_edit.ts";
 import { readDir } from "../../../../kernel/fs/ext4/read_dir.ts";
 import { ext4Rename } from "../../../../kernel/fs/ext4/rename.ts";
@@ -172,10 +178,27 @@ export function apply(rig: Rig, model: Model, step: Step): void {
   if (step.do === "unlink") return unlink(rig, model, dir, name, step.how % 2 === 0);
   if (step.do === "rmdir") return rmdir(rig, model, dir, name, step.how % 2 === 0);
   if (step.do === "rename") {
+    const empty = emptyDirs(model);
+    // Often enough a directory over an empty one.
+    if (step.how % 4 === 3 && empty.length > 0 && ofDirs.length > 0) {
+      const [to, newName] = empty[step.to % empty.length]!;
+      return rename(rig, model, dir, pick(ofDirs, step.name), to, newName, step.newName);
+    }
     const to = dirs[step.to % dirs.length]!;
     return rename(rig, model, dir, name, to, pick([...model.get(to)!.names.keys()], step.newName), step.how);
   }
   attribute(rig, model, [...model.keys()][step.to % model.size]!, step);
+}
+
+/** Where they are: directory and name. */
+function emptyDirs(model: Model): [number, string][] {
+  const found: [number, string][] = [];
+  for (const [dir, { names }] of model)
+    for (const [name, ino] of names) {
+      const node = model.get(ino)!;
+      if (isDir(node) && node.names.size === 0) found.push([dir, name]);
+    }
+  return found;
 }
 
 /** A number, or the errno the model expects; ENOSPC may always be, and then nothing happened. */
@@ -191,7 +214,7 @@ function create(rig: Rig, model: Model, dir: number, name: string, how: number):
   const node = model.get(dir)!;
   const mode = MODES[how % MODES.length]!;
   const rdev = (mode & S_IFMT) === S_IFCHR || (mode & S_IFMT) === S_IFBLK ? RDEVS[how % RDEVS.length]! : 0;
-  const ino = rig.call((edit) => ext4Create(edit, dir, bytesOf(name), { ...OWNER, mode, rdev }));
+  const ino = rig.call((edit) => ext4Create(edit, dir, bytesOf(name), { ...OWNER, mode, rdev }), makeCredits(rig.sb));
   if (!agree(ino, whyNotNew(node, name))) return;
   model.set(ino, newNode(mode, 1, "", rdev));
   node.names.set(name, ino);
@@ -199,7 +222,10 @@ function create(rig: Rig, model: Model, dir: number, name: string, how: number):
 
 function mkdir(rig: Rig, model: Model, dir: number, name: string): void {
   const node = model.get(dir)!;
-  const ino = rig.call((edit) => ext4Mkdir(edit, dir, bytesOf(name), { ...OWNER, mode: S_IFDIR | 0o755 }));
+  const ino = rig.call(
+    (edit) => ext4Mkdir(edit, dir, bytesOf(name), { ...OWNER, mode: S_IFDIR | 0o755 }),
+    makeCredits(rig.sb),
+  );
   if (!agree(ino, whyNotNew(node, name))) return;
   model.set(ino, newNode(S_IFDIR | 0o755, 2));
   node.names.set(name, ino);
@@ -210,7 +236,10 @@ function symlink(rig: Rig, model: Model, dir: number, name: string, how: number)
   const node = model.get(dir)!;
   const target = "target".padEnd(1 + (how % 120), "/t");
   const mode = S_IFLNK | 0o777;
-  const ino = rig.call((edit) => ext4Symlink(edit, dir, bytesOf(name), { ...OWNER, mode }, bytesOf(target)));
+  const ino = rig.call(
+    (edit) => ext4Symlink(edit, dir, bytesOf(name), { ...OWNER, mode }, bytesOf(target)),
+    symlinkCredits(rig.sb),
+  );
   if (!agree(ino, whyNotNew(node, name))) return;
   model.set(ino, newNode(mode, 1, target));
   node.names.set(name, ino);
@@ -218,7 +247,7 @@ function symlink(rig: Rig, model: Model, dir: number, name: string, how: number)
 
 function link(rig: Rig, model: Model, dir: number, name: string, ino: number): void {
   const [node, linked] = [model.get(dir)!, model.get(ino)!];
-  const result = rig.call((edit) => ext4Link(edit, ino, dir, bytesOf(name)));
+  const result = rig.call((edit) => ext4Link(edit, ino, dir, bytesOf(name)), linkCredits(rig.sb));
   if (!agree(result, whyNotNew(node, name))) return;
   node.names.set(name, ino);
   linked.links++;
@@ -229,7 +258,8 @@ function evict(rig: Rig, orphan: number): void {
   if (orphan <= 0) return;
   for (let done = 0, tries = 0; done === 0; tries++) {
     expect(tries).toBeLessThan(1000);
-    done = rig.call((edit) => Number(evictInode(edit, orphan, UNMAP_CREDITS_MIN)));
+    const credits = UNMAP_CREDITS_MIN + EVICT_CREDITS;
+    done = rig.call((edit) => Number(evictInode(edit, orphan, UNMAP_CREDITS_MIN)), credits);
   }
 }
 
@@ -243,7 +273,10 @@ function unlink(rig: Rig, model: Model, dir: number, name: string, keep: boolean
   const node = model.get(dir)!;
   const ino = node.names.get(name);
   const expected = ino === undefined ? ENOENT : isDir(model.get(ino)!) ? EISDIR : 0;
-  const result = rig.call((edit) => ext4Unlink(edit, dir, bytesOf(name), keep));
+  const result = rig.call(
+    (edit) => ext4Unlink(edit, dir, bytesOf(name), keep),
+    keep ? unlinkCredits(rig.sb) : Infinity,
+  );
   if (!agree(result, expected)) return;
   expect(result).toBe(keep && model.get(ino!)!.links === 1 ? ino : 0);
   evict(rig, result);
@@ -256,7 +289,7 @@ function rmdir(rig: Rig, model: Model, dir: number, name: string, keep: boolean)
   const ino = node.names.get(name);
   const removed = model.get(ino ?? 0);
   const expected = removed === undefined ? ENOENT : !isDir(removed) ? ENOTDIR : removed.names.size > 0 ? ENOTEMPTY : 0;
-  const result = rig.call((edit) => ext4Rmdir(edit, dir, bytesOf(name), keep));
+  const result = rig.call((edit) => ext4Rmdir(edit, dir, bytesOf(name), keep), keep ? unlinkCredits(rig.sb) : Infinity);
   if (!agree(result, expected)) return;
   evict(rig, result);
   node.names.delete(name);
@@ -288,7 +321,10 @@ function rename(rig: Rig, model: Model, from: number, name: string, to: number, 
   const flags = RENAMES[how % RENAMES.length]!;
   const keep = how % 2 === 0;
   const expected = whyNotRename(model, from, name, to, newName, flags);
-  const result = rig.call((edit) => ext4Rename(edit, from, bytesOf(name), to, bytesOf(newName), flags, keep));
+  const result = rig.call(
+    (edit) => ext4Rename(edit, from, bytesOf(name), to, bytesOf(newName), flags, keep),
+    keep ? renameCredits(rig.sb) : Infinity,
+  );
   if (!agree(result, expected)) return;
   evict(rig, result);
   const [source, sink] = [model.get(from)!, model.get(to)!];
@@ -321,7 +357,7 @@ function attribute(rig: Rig, model: Model, ino: number, step: Step): void {
   const { attributes } = model.get(ino)!;
   const name = ATTRIBUTES[step.name % ATTRIBUTES.length]!;
   if (step.do === "removexattr") {
-    const result = rig.call((edit) => removeXattr(edit, ino, name));
+    const result = rig.call((edit) => removeXattr(edit, ino, name), dataCredits(rig.sb));
     if (agree(result, attributes.has(name) ? 0 : ENODATA)) attributes.delete(name);
     return;
   }
@@ -378,4 +414,32 @@ function attributesOf({ image, sb }: Rig, ino: number): Record<string, string> {
   return Object.fromEntries(
     names.map((name) => [name, textOf(value.subarray(0, getXattr(image, sb, ino, name, value)))]),
   );
+}
+
+/** A step on a file system that is damaged: it may end with any errno, and must end. */
+export function attempt(rig: Rig, model: Model, step: Step): void {
+  const inodes = [...model.keys()];
+  const dirs = inodes.filter((ino) => isDir(model.get(ino)!));
+  const dir = dirs[step.dir % dirs.length]!;
+  const to = step.do === "rename" ? dirs[step.to % dirs.length]! : inodes[step.to % inodes.length]!;
+  const name = bytesOf(pick([...model.get(dir)!.names.keys()], step.name));
+  const newName = bytesOf(pick([...model.get(to)!.names.keys()], step.newName));
+  const made = { ...OWNER, mode: S_IFREG | 0o644 };
+  const isADir = (ino: number): boolean =>
+    getattr(rig.image, rig.sb, ino, stat) === 0 && (stat.mode & S_IFMT) === S_IFDIR && stat.links > 0;
+  rig.call((edit) => {
+    if (step.do === "setxattr") return setXattr(edit, to, "user.a", name, 0);
+    if (step.do === "removexattr") return removeXattr(edit, to, "user.a");
+    if (!isADir(dir)) return 0;
+    if (step.do === "create") return ext4Create(edit, dir, name, made);
+    if (step.do === "mkdir") return ext4Mkdir(edit, dir, name, { ...made, mode: S_IFDIR | 0o755 });
+    if (step.do === "symlink") return ext4Symlink(edit, dir, name, { ...made, mode: S_IFLNK | 0o777 }, newName);
+    if (step.do === "link") return isADir(to) || stat.links === 0 ? 0 : ext4Link(edit, to, dir, name);
+    if (step.do === "unlink") return ext4Unlink(edit, dir, name, step.how % 2 === 0);
+    if (step.do === "rmdir") return ext4Rmdir(edit, dir, name, step.how % 2 === 0);
+    if (step.do === "rename")
+      return isADir(to) ? ext4Rename(edit, dir, name, to, newName, RENAMES[step.how % 6]!, step.how % 2 === 0) : 0;
+    let left = 2000;
+    return readDir(rig.image, rig.sb, dir, 0, () => left-- > 0);
+  });
 }
