@@ -94,6 +94,11 @@ export const START: readonly Op[] = [
   { task: 1, op: "mknod", path: "/u/a", mode: S_IFREG | 0o666, rdev: 0 },
   { task: 0, op: "symlink", target: "/d", path: "/u/l" },
   { task: 0, op: "symlink", target: "../s/a", path: "/d/l" },
+  { task: 0, op: "chmod", path: "/s/a", mode: 0o6777 },
+  { task: 0, op: "open", path: "/d/a", flags: O_RDWR, mode: 0 },
+  { task: 0, op: "open", path: "/s/a", flags: O_RDWR | O_APPEND, mode: 0 },
+  { task: 1, op: "open", path: "/u/a", flags: O_RDWR, mode: 0 },
+  { task: 1, op: "open", path: "/s/a", flags: O_RDWR | O_DSYNC, mode: 0 },
 ];
 
 const task = fc.integer({ min: 0, max: 1 });
@@ -107,7 +112,8 @@ const usual = fc
   .tuple(fc.constantFrom("/", "/", "/d/", "/s/", "/u/", "", "./"), fc.array(name, { minLength: 1, maxLength: 3 }))
   .map(([start, names]) => start + names.join("/"));
 const path = fc.oneof(
-  { weight: 24, arbitrary: usual },
+  { weight: 8, arbitrary: fc.constantFrom("/d/a", "/s/a", "/u/a", "/d/l", "/u/l/a", "/d/e", "/u/b", "/s/b") },
+  { weight: 20, arbitrary: usual },
   { weight: 3, arbitrary: usual.map((text) => `${text}/`) },
   { weight: 1, arbitrary: usual.map((text) => `//${text.replaceAll("/", "//")}//`) },
   { weight: 1, arbitrary: fc.constantFrom("", "/", ".", "..", "a/.", "/d/..", "/".repeat(5000), "a/".repeat(2000)) },

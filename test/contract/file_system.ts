@@ -166,8 +166,8 @@ export function fileSystemContract(type: FileSystemType, runs = 150): void {
           model.full = true;
           const filler: Op[] = Array.from({ length: 12 }, (_, n) => [
             { op: "open", task: 0, path: `/d/fill${n}`, flags: O_CREAT | O_RDWR, mode: 0o644 } satisfies Op,
-            { op: "pwrite", task: 0, fd: 0, n: 20_000, seed: n, at: 0 } satisfies Op,
-            { op: "close", task: 0, fd: 0 } satisfies Op,
+            { op: "pwrite", task: 0, fd: 2, n: 20_000, seed: n, at: 0 } satisfies Op,
+            { op: "close", task: 0, fd: 2 } satisfies Op,
           ]).flat();
           compare(world, model, [...filler, ...ops], () => world.made.check?.());
           compareTrees(model, world);

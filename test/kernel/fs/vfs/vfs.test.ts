@@ -147,7 +147,10 @@ describe("tasks and descriptors", () => {
     ]).toEqual([2, 2, 1]);
     expect([vfs.close(thread, fd), vfs.close(task, fd), vfs.write(child, fd, bytes("f"))]).toEqual([0, EBADF, 1]);
     expect([vfs.unlink(child, "/f"), vfs.exit(child)]).toEqual([0, 0]);
-    (vfs.state.fileSystems[0] as Tmpfs).check();
+    const fs = vfs.state.fileSystems[0] as Tmpfs;
+    fs.check();
+    // The root, /a, /a/b and /m: the child's file went with it.
+    expect(fs.state.inodesFree).toBe(60);
     expect(vfs.newTask({ uid: 0, gid: 0 })).toBe(child);
   });
 
