@@ -17,6 +17,8 @@ import { CLEAN } from "./verdict.ts";
 import type { Promises, Verdict } from "./verdict.ts";
 
 const SUPER_AT = 1024;
+/** Time of deletion of orphans: not 0, which would say that they were not deleted. */
+export const RECOVERY_SEC = 1_767_225_600;
 
 export class Ext4Judge {
   readonly #disk: CrashDisk;
@@ -42,7 +44,7 @@ export class Ext4Judge {
     const { image } = this.#disk;
     const before = superOf(image);
     if (isRefusal(before)) return refused(before.reason, torn);
-    const done = recover(image, before, { policy: this.#policy, now: 0 });
+    const done = recover(image, before, { policy: this.#policy, now: RECOVERY_SEC });
     if (isRefusal(done)) return refused(done.reason, torn && done.reason.includes("superblock"));
     if (done.damage.length > 0) return { class: "recovery", why: done.damage[0]! };
     if (!this.remembers) this.#forget();

@@ -28,6 +28,7 @@ import { isErr } from "../../kernel/abi/errno.ts";
 import { crc32c } from "../../kernel/lib/crc32c.ts";
 import { errnoText, walkTree } from "../ext4/tree.ts";
 import type { CrashDisk } from "./crash_disk.ts";
+import { RECOVERY_SEC } from "./judge_ext4.ts";
 import type { Recorded } from "./recorded.ts";
 import type { Promises, Verdict } from "./verdict.ts";
 
@@ -216,7 +217,7 @@ function treeAfter(disk: CrashDisk, writes: number, policy: Policy): Tree {
   };
   try {
     const sb = read();
-    if (sb === undefined || isRefusal(recover(image, sb, { policy, now: 0 }))) return new Map();
+    if (sb === undefined || isRefusal(recover(image, sb, { policy, now: RECOVERY_SEC }))) return new Map();
     const after = read();
     return after === undefined ? new Map() : treeOf(image, after);
   } finally {
