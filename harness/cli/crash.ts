@@ -3,6 +3,7 @@
  * - explore       all of them, or as many as the bounds allow; 3 when one breaks what the file system owes
  * - guest         real Linux guests on a recorded disk, cut, and explored
  * - ace           ACE's bounded workloads on our ext4
+ * - run           the classic scenarios on our ext4
  * - merge         the parts of a campaign that ran as shards
  * - show, image   one state by its name: what survived, what is wrong with it; the disk as a file
  * - shrink        the fewest lost writes that still break it
@@ -22,6 +23,7 @@ import {
   shardOption,
   SUBSET_BITS_MAX,
 } from "./crash_options.ts";
+import { registerRun } from "./crash_run.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { DROP_SPAN_DEFAULT } from "../crash/enumerate.ts";
 import { interruptible } from "./interrupt.ts";
@@ -87,6 +89,7 @@ export function register(program: Command): void {
     .action(explore);
   registerGuest(crash);
   registerAce(crash);
+  registerRun(crash);
   crash
     .command("merge")
     .description("Put the parts of a campaign together that ran with --shard.")

@@ -1,11 +1,8 @@
 /** `orrery crash ace`: ACE's bounded workloads on our ext4, each crashed in every way within the bounds. */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { writeFileSync } from "node:fs";
-import { zstdCompressSync } from "node:zlib";
 import type { Command } from "commander";
 import { Option } from "commander";
-import type { AceCall } from "../crash/ace.ts";
 import type { AceFound, AceOutcome, AceWork } from "../crash/ace_campaign.ts";
 import { byteSize, choiceOption, formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
 import { policyOption, shardOption, SUBSET_BITS_MAX } from "./crash_options.ts";
@@ -100,7 +97,15 @@ async function ace(options: AceCliOptions, command: Command): Promise<void> {
     one.outcomes.filter(({ flagged }) => flagged > 0).map((outcome) => ({ data, work, outcome })),
   );
   const failed = found.flatMap(({ found: one }) => one.outcomes.filter((outcome) => outcome.failed.length > 0));
-  const shrunk = options.only === undefined ? [] : await shrinkAll(broken, run.dir);
+  const { aceSpace } = await import("../crash/ace.ts");
+  const { shrunkReport } = await import("../crash/shrunk_report.ts");
+  const shrunk =
+    options.only === undefined
+      ? []
+      : broken.flatMap(({ data, work, outcome }) => {
+          const { calls } = aceSpace(work.length, work.alignedTruncate).at(outcome.index);
+          return shrunkReport(work.base, calls, work.judge, join(run.dir, data)) ?? [];
+        });
   const whole = found.length === modes.length && found.every(({ found: one }) => one.whole);
   const document = {
     schema: 1,
@@ -135,12 +140,7 @@ async function ace(options: AceCliOptions, command: Command): Promise<void> {
       ...failed
         .slice(0, BROKEN_SHOWN)
         .map(({ index, failed: calls }) => `workload ${index}: a call failed: ${calls[0]!}`),
-      ...shrunk.flatMap(({ text, state, why, timeline, base, log }) => [
-        `shrunk to ${text}`,
-        `${state}: ${why}`,
-        ...timeline,
-        `the disk: ${base}, its log: ${log}`,
-      ]),
+      ...shrunk.flatMap(({ lines }) => lines),
       "wholeEpochs: of these all subsets were judged; of the others prefixes, single losses and random subsets",
     ],
   });
@@ -204,49 +204,3 @@ function extraWords({ mount, blockSize, maxSubset, alignedTruncate }: AceCliOpti
   ];
   return words.map((word) => ` ${word}`).join("");
 }
-
-async function shrinkAll(
-  broken: readonly { readonly work: AceWork; readonly outcome: AceOutcome; readonly data: string }[],
-  dir: string,
-) {
-  const { aceSpace } = await import("../crash/ace.ts");
-  const { shrinkWorkload } = await import("../crash/workload_judge.ts");
-  const { crashBase } = await import("../crash/workload_run.ts");
-  const { describeState, lostOf } = await import("../crash/timeline.ts");
-  const { parseStateId } = await import("../crash/state_set.ts");
-  const { storeLog } = await import("../crash/recorded.ts");
-  return broken.flatMap(({ work, outcome, data }) => {
-    const base = crashBase(work.base);
-    const shrunk = shrinkWorkload(
-      base,
-      aceSpace(work.length, work.alignedTruncate).at(outcome.index).calls,
-      work.judge,
-    );
-    if (shrunk === undefined) return [];
-    const { explorer } = shrunk.judged;
-    const { epoch, fuas, set } = parseStateId(shrunk.state);
-    const { segment } = explorer.segments.find((one) => one.segment.epoch === epoch && one.segment.fuas === fuas)!;
-    const { verdict, timeline } = describeState(explorer, segment, set);
-    const files = { base: join(dir, `${data}.base.img.zst`), log: join(dir, `${data}.log`) };
-    writeFileSync(files.base, zstdCompressSync(base.image));
-    storeLog(files.log, explorer.recorded);
-    return [
-      {
-        text: shrunk.calls.map(callText).join("; "),
-        calls: shrunk.calls.length,
-        tried: shrunk.tried,
-        state: shrunk.state,
-        class: verdict.class,
-        why: `${verdict.class}: ${verdict.why}`,
-        lost: lostOf(timeline).length,
-        timeline: timeline.map(({ write, what, fate }) => `  write ${write}: ${what}: ${fate}`),
-        ...files,
-      },
-    ];
-  });
-}
-
-const callText = ({ op, path, to, offset, length, mode }: AceCall): string =>
-  [op, path, to, offset, length, mode === undefined ? undefined : `mode ${mode}`]
-    .filter((word) => word !== undefined)
-    .join(" ");

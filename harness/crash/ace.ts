@@ -30,9 +30,12 @@ export const ACE_OPS = [
 ] as const;
 export type AceOpName = (typeof ACE_OPS)[number];
 
-/** One call of a workload. `setup`: it only makes another one possible. */
+/**
+ * One call of a workload. `setup`: it only makes another one possible. Two are not ACE's: `idle` lets a minute pass, so
+ * that whatever is due by time happens; `hold` opens a file and keeps it open to the end.
+ */
 export interface AceCall {
-  readonly op: AceOpName | "fsync" | "sync" | "rmdir";
+  readonly op: AceOpName | "fsync" | "sync" | "rmdir" | "idle" | "hold";
   readonly path: string;
   /** Of link and rename. */
   readonly to?: string;
@@ -40,6 +43,8 @@ export interface AceCall {
   readonly length?: number;
   /** fallocate(2)'s, of falloc. */
   readonly mode?: number;
+  /** Each block of the data begins as a block of the journal does. */
+  readonly magic?: boolean;
   readonly setup: boolean;
 }
 

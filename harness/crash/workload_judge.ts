@@ -13,7 +13,7 @@ import { shrinkState } from "./shrink.ts";
 import { parseStateId, stateId } from "./state_set.ts";
 import { summarise } from "./summary.ts";
 import type { Summary } from "./summary.ts";
-import { runWorkload } from "./workload_run.ts";
+import { runRecovery, runWorkload } from "./workload_run.ts";
 import type { CrashBase, WorkloadOptions, WorkloadRun } from "./workload_run.ts";
 
 export interface JudgeWorkloadOptions extends WorkloadOptions {
@@ -21,6 +21,10 @@ export interface JudgeWorkloadOptions extends WorkloadOptions {
   readonly maxSubset: number;
   readonly tears: boolean;
   readonly seed: number;
+  /** What is judged is a crash during the recovery from a crash at the workload's end. */
+  readonly duringRecovery?: boolean;
+  /** Calls that fail are no reason to doubt what the others show. */
+  readonly mayFail?: boolean;
 }
 
 export interface JudgedWorkload {
@@ -46,6 +50,10 @@ export function judgeWorkload(
   options: JudgeWorkloadOptions,
 ): JudgedWorkload {
   const run = runWorkload(base, calls, options);
+  return judgeRun(options.duringRecovery === true ? runRecovery(base, run, options) : run, options);
+}
+
+function judgeRun(run: WorkloadRun, options: JudgeWorkloadOptions): JudgedWorkload {
   const explorer = openExplorer(run.recorded, boundsOf(options), run.promises);
   const summary = summarise(chunksOf(explorer, Infinity).map((chunk) => runChunk(explorer, chunk)));
   const sizes = explorer.segments.map(({ segment }) => segment.free.length).filter((size) => size > 0);
@@ -75,7 +83,8 @@ export function shrinkWorkload(
   const breaks = (some: readonly AceCall[]): JudgedWorkload | undefined => {
     tried++;
     const judged = judgeWorkload(base, some, options);
-    return judged.run.failed.length === 0 && judged.summary.flagged > 0 ? judged : undefined;
+    const counts = options.mayFail === true || judged.run.failed.length === 0;
+    return counts && judged.summary.flagged > 0 ? judged : undefined;
   };
   let best = [...calls];
   let judged = breaks(best);

@@ -4,13 +4,14 @@
  *
  * - crashBase(options)           an image to start from; one for thousands of runs
  * - runWorkload(base, calls, options)
+ * - runRecovery(base, run, options)       the mount after a crash at the end of such a run, recorded in its turn
  */
 import { O_CREAT, O_DIRECT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR } from "../../kernel/abi/fcntl.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 import { growingArena } from "../../kernel/lib/growing_arena.ts";
 import { bareFs, imageOf, isRefusal, makeExt4, mountOptions, Vfs } from "../../kernel/index.ts";
-import type { BareFs, DataMode, Features } from "../../kernel/index.ts";
-import { nanos } from "../../kernel/abi/units.ts";
+import type { BareFs, DataMode, Features, MountOptions } from "../../kernel/index.ts";
+import { nanos, NS_PER_SEC } from "../../kernel/abi/units.ts";
 import { UserError } from "../cli/exit.ts";
 import { SparseDisk } from "../disk/sparse.ts";
 import type { LogEntry } from "../nbd/log.ts";
@@ -22,6 +23,7 @@ import { markText, ModelPromises } from "./promises_model.ts";
 import type { Mark } from "./promises_model.ts";
 import { recordedOf } from "./recorded.ts";
 import type { Recorded } from "./recorded.ts";
+import type { Promises } from "./verdict.ts";
 
 export interface BaseOptions {
   readonly sizeBytes: number;
@@ -38,13 +40,14 @@ export interface WorkloadOptions {
 
 export interface WorkloadRun {
   readonly recorded: Recorded;
-  readonly promises: ModelPromises;
+  readonly promises: Promises;
   /** Calls that failed: none may, unless the disk was full. */
   readonly failed: readonly string[];
 }
 
 const XATTR = "user.orrery";
 const ROOT_DIR = "/";
+const IDLE_SEC = 60;
 
 export interface CrashBase {
   readonly image: Uint8Array;
@@ -62,38 +65,68 @@ export function crashBase(options: BaseOptions): CrashBase {
   return { image, disk };
 }
 
+/** The first bytes of the journal's own blocks. */
+const MAGIC = [0xc0, 0x3b, 0x39, 0x98];
+const MAGIC_EVERY = 1024;
+
 /** Bytes that no other call writes anywhere: a word for the call, a word for the place. */
-function pattern(step: number, offset: number, length: number): Uint8Array {
+function pattern(step: number, offset: number, length: number, magic = false): Uint8Array {
   const bytes = new Uint8Array(length);
   for (let at = 0; at < length; at++) {
     const place = offset + at;
     const word = (place & 4) === 0 ? step + 0x5a000000 : (place >>> 3) ^ 0x00c3a500;
     bytes[at] = (word >>> (8 * (place & 3))) & 0xff;
+    if (magic && place % MAGIC_EVERY < MAGIC.length) bytes[at] = MAGIC[place % MAGIC_EVERY]!;
   }
   return bytes;
 }
 
-export function runWorkload(base: CrashBase, calls: readonly AceCall[], { data, mount }: WorkloadOptions): WorkloadRun {
-  const options = mountOptions([`data=${data}`, mount].filter((word) => word !== "").join(","));
-  if (typeof options === "string") throw new UserError(options);
+/** The disk under a file system, and what happened to it. */
+function recorder(disk: SparseDisk): { readonly device: RecordingDisk; readonly entries: LogEntry[] } {
   const entries: LogEntry[] = [];
-  // Buffers are used again: what was written is kept by its bytes.
-  const append = (entry: LogEntry): void => void entries.push({ ...entry, data: entry.data?.slice() });
   const sink = {
-    append,
+    // Buffers are used again: what was written is kept by its bytes.
+    append: (entry: LogEntry): void => void entries.push({ ...entry, data: entry.data?.slice() }),
     get count() {
       return entries.length;
     },
     close: () => undefined,
   };
-  const device = new RecordingDisk(base.disk.snapshot(), sink, () => 0);
-  const bare = bareFs({ device, mount: options });
+  return { device: new RecordingDisk(disk, sink, () => 0), entries };
+}
+
+function parsedOptions({ data, mount }: WorkloadOptions): MountOptions {
+  const options = mountOptions([`data=${data}`, mount].filter((word) => word !== "").join(","));
+  if (typeof options === "string") throw new UserError(options);
+  return options;
+}
+
+export function runWorkload(base: CrashBase, calls: readonly AceCall[], options: WorkloadOptions): WorkloadRun {
+  const { device, entries } = recorder(base.disk.snapshot());
+  const clock = new Float64Array(1);
+  const bare = bareFs({ device, mount: parsedOptions(options), now: () => nanos(clock[0]!) });
   if (isRefusal(bare)) throw new UserError(`our ext4 does not mount: ${bare.reason}`);
-  const runner = new Runner(bare, device);
+  const runner = new Runner(bare, device, clock);
   for (const call of calls) runner.call(call);
   runner.end();
   const recorded = recordedOf(base.image, entries, "the recording");
-  return { recorded, promises: new ModelPromises(runner.tree, runner.marks, data), failed: runner.failed };
+  return { recorded, promises: new ModelPromises(runner.tree, runner.marks, options.data), failed: runner.failed };
+}
+
+export function runRecovery({ image: before }: CrashBase, run: WorkloadRun, options: WorkloadOptions): WorkloadRun {
+  const image = before.slice();
+  for (const { offset, length, data } of run.recorded.writes)
+    if (data === undefined) image.fill(0, offset, offset + length);
+    else image.set(data, offset);
+  const disk = new SparseDisk(image.length);
+  disk.writeAt(0, image);
+  const { device, entries } = recorder(disk);
+  const bare = bareFs({ device, mount: parsedOptions(options) });
+  if (isRefusal(bare)) throw new UserError(`our ext4 does not mount after a crash: ${bare.reason}`);
+  while (bare.fs.step());
+  const all = run.recorded.markers.length;
+  const promises: Promises = { broken: (state, sb) => run.promises.broken(state, sb, all) };
+  return { recorded: recordedOf(image, entries, "the recording of a recovery"), promises, failed: [] };
 }
 
 const at = (name: string): string => (name === ROOT_DIR ? name : `/${name}`);
@@ -106,12 +139,16 @@ class Runner {
   readonly #bare: BareFs;
   readonly #device: RecordingDisk;
   readonly #task: number;
+  readonly #clock: Float64Array;
   #step = 0;
+  /** Bytes that the present write has written. */
+  #partial = 0;
 
-  constructor(bare: BareFs, device: RecordingDisk) {
+  constructor(bare: BareFs, device: RecordingDisk, clock: Float64Array) {
+    this.#clock = clock;
     this.#bare = bare;
     this.#device = device;
-    this.#vfs = new Vfs({ memory: growingArena(), now: () => nanos(0) });
+    this.#vfs = new Vfs({ memory: growingArena(), now: () => nanos(clock[0]!) });
     this.#vfs.reset();
     this.#vfs.mountRoot(this.#vfs.attachFs(bare.fs));
     this.#task = this.#vfs.newTask({ uid: 0, gid: 0 });
@@ -131,12 +168,25 @@ class Runner {
     while (this.#bare.fs.step());
   }
 
+  /** A minute: the journal commits, data are written back, what was committed goes home. */
+  #idle(): number {
+    for (let second = 0; second < IDLE_SEC; second++) {
+      this.#clock[0]! += NS_PER_SEC;
+      while (this.#bare.fs.step());
+    }
+    return 0;
+  }
+
   call(call: AceCall): void {
     const step = ++this.#step;
+    this.#partial = 0;
     this.#mark({ step, kind: "begin" });
     const node = this.tree.find(call.path);
     const result = this.#carryOut(call, step);
     if (result < 0) {
+      // A disk that fills up takes the first part of a write.
+      if (this.#partial > 0)
+        this.tree.write(step, node!, call.offset!, pattern(step, call.offset!, this.#partial, call.magic));
       this.failed.push(`${call.op} ${call.path}${call.to === undefined ? "" : ` ${call.to}`}: ${result}`);
       this.#mark({ step, kind: "done" });
       return;
@@ -152,7 +202,7 @@ class Runner {
     return { step, kind: "done" };
   }
 
-  #carryOut({ op, path, to, offset, length, mode }: AceCall, step: number): number {
+  #carryOut({ op, path, to, offset, length, mode, magic }: AceCall, step: number): number {
     const vfs = this.#vfs;
     const task = this.#task;
     switch (op) {
@@ -178,13 +228,13 @@ class Runner {
       case "falloc":
         return this.#onFile(path, O_RDWR, (fd) => this.#do(() => vfs.fallocate(task, fd, mode!, offset!, length!)));
       case "write":
-        return this.#onFile(path, O_RDWR, (fd) => this.#write(fd, step, offset!, length!));
+        return this.#onFile(path, O_RDWR, (fd) => this.#write(fd, pattern(step, offset!, length!, magic), offset!));
       case "dwrite":
-        return this.#onFile(path, O_RDWR | O_DIRECT, (fd) => this.#write(fd, step, offset!, length!));
+        return this.#onFile(path, O_RDWR | O_DIRECT, (fd) => this.#write(fd, pattern(step, offset!, length!), offset!));
       case "mmapwrite":
         // A mapping's pages are the page cache's, and msync(MS_SYNC) of them is fdatasync.
         return this.#onFile(path, O_RDWR, (fd) => {
-          const wrote = this.#write(fd, step, offset!, length!);
+          const wrote = this.#write(fd, pattern(step, offset!, length!), offset!);
           return wrote < 0 ? wrote : this.#do(() => vfs.fdatasync(task, fd));
         });
       case "fdatasync":
@@ -192,6 +242,13 @@ class Runner {
       case "fsync":
         return this.#onFile(path, this.#isDirectory(path) ? O_RDONLY | O_DIRECTORY : O_RDWR, (fd) =>
           this.#do(() => vfs.fsync(task, fd)),
+        );
+      case "idle":
+        return this.#idle();
+      case "hold":
+        return Math.min(
+          0,
+          this.#do(() => vfs.open(task, at(path), O_RDWR)),
         );
       default:
         return this.#do(() => vfs.sync(task));
@@ -211,19 +268,19 @@ class Runner {
     return result < 0 ? result : closed;
   }
 
-  #write(fd: number, step: number, offset: number, length: number): number {
-    const bytes = pattern(step, offset, length);
-    for (let done = 0; done < length;) {
+  #write(fd: number, bytes: Uint8Array, offset: number): number {
+    for (let done = 0; done < bytes.length;) {
       const wrote = this.#do(() => this.#vfs.pwrite(this.#task, fd, bytes.subarray(done), offset + done));
       if (wrote < 0) return wrote;
       assert(wrote > 0, "runWorkload: a write that writes nothing");
       done += wrote;
+      this.#partial = done;
     }
-    return length;
+    return bytes.length;
   }
 
   /** The same on the model. */
-  #note({ op, path, to, offset, length, mode }: AceCall, step: number): void {
+  #note({ op, path, to, offset, length, mode, magic }: AceCall, step: number): void {
     const { tree } = this;
     const file = (): ModelNode => tree.find(path)!;
     switch (op) {
@@ -248,7 +305,7 @@ class Runner {
       case "write":
       case "dwrite":
       case "mmapwrite":
-        return tree.write(step, file(), offset!, pattern(step, offset!, length!));
+        return tree.write(step, file(), offset!, pattern(step, offset!, length!, magic));
       case "falloc":
         return this.#allocated(file(), step, mode!, offset!, length!);
       default:
