@@ -55,6 +55,12 @@ import { getXattr, listXattr, removeXattr, setXattr } from "./xattr_edit.ts";
 /** Pages that one step of the flusher starts to write. */
 const FLUSH_PAGES = 64;
 
+/** What a name in a directory names; an errno when nothing. */
+function nameOf({ blocks, sb }: Edit, dir: number, name: Uint8Array): number {
+  const at = inodeAt(blocks, sb, dir);
+  return at < 0 ? EFSCORRUPTED : lookup(blocks, sb, at, name);
+}
+
 export class Ext4 implements FileSystem {
   readonly type = "ext4";
   readonly fs: Mounted;
@@ -214,8 +220,14 @@ export class Ext4 implements FileSystem {
   unlink(dir: number, name: Uint8Array): 0 | Errno {
     const room = this.#roomForRow();
     if (room !== 0) return room;
-    const change = (edit: Edit): number => ext4Unlink(edit, dir, name, true);
-    return this.#released(this.#change(unlinkCredits(this.fs.sb), dir, 0, change));
+    let named = 0;
+    const change = (edit: Edit): number => {
+      named = nameOf(edit, dir, name);
+      return ext4Unlink(edit, dir, name, true);
+    };
+    const done = this.#change(unlinkCredits(this.fs.sb), dir, 0, change);
+    if (done >= 0 && named > 0) this.#changed(named);
+    return this.#released(done);
   }
 
   rmdir(dir: number, name: Uint8Array): 0 | Errno {
@@ -228,8 +240,18 @@ export class Ext4 implements FileSystem {
   rename(from: number, name: Uint8Array, to: number, newName: Uint8Array, flags: number): 0 | Errno {
     const room = this.#roomForRow();
     if (room !== 0) return room;
-    const change = (edit: Edit): number => ext4Rename(edit, from, name, to, newName, flags, true);
-    return this.#released(this.#change(renameCredits(this.fs.sb), from, to, change));
+    let moved = 0;
+    let met = 0;
+    const change = (edit: Edit): number => {
+      moved = nameOf(edit, from, name);
+      met = nameOf(edit, to, newName);
+      return ext4Rename(edit, from, name, to, newName, flags, true);
+    };
+    const done = this.#change(renameCredits(this.fs.sb), from, to, change);
+    // A later fsync of either file owes its names, too.
+    if (done >= 0 && moved > 0) this.#changed(moved);
+    if (done >= 0 && met > 0) this.#changed(met);
+    return this.#released(done);
   }
 
   hold(ino: number): 0 | Errno {
