@@ -5,6 +5,7 @@
  * - check                          damage by kind; 3 when there is any
  * - info, log                      the superblock, the journal in words
  * - ls, cat, stat, get, manifest   what is in it
+ * - put                            a file more in it
  */
 import { closeSync, existsSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { Option } from "commander";
@@ -123,6 +124,18 @@ export function register(program: Command): void {
     .argument("<to>", "a new file here")
     .option("--force", "overwrite a file that is there")
     .action(getFile);
+  ext4
+    .command("put")
+    .description("Copy a file into the image by mounting it: through the journal, and unmounted cleanly.")
+    .argument("<image>", "the image, a plain file")
+    .argument("<from>", "a file here")
+    .argument("<to>", "in the image; directories on the way exist")
+    .option("--force", "overwrite a file that is there")
+    .option("--mount <options>", "as mount(8) takes them: data=journal,nodelalloc", "")
+    .option("--mode <octal>", "permissions (default: those of the file here)")
+    .option("--now <seconds>", "time of the change, since 1970 (default: now)", wholeNumber(0, 2 ** 32 - 1))
+    .addOption(formatOption("json"))
+    .action(putInto);
   ext4
     .command("manifest")
     .description("Print a line for each path: type, mode, size, sha256 or target, path; sorted by path.")
@@ -364,6 +377,24 @@ async function getFile(path: string, from: string, to: string, { force }: { read
   } finally {
     closeSync(file);
   }
+}
+
+interface PutWords extends Formatted {
+  readonly force?: boolean;
+  readonly mount: string;
+  readonly mode?: string;
+  readonly now?: number;
+}
+
+async function putInto(image: string, from: string, to: string, words: PutWords): Promise<void> {
+  const { putFile } = await import("../ext4/put.ts");
+  const { mode, mount, format } = words;
+  if (mode !== undefined && !/^[0-7]{1,4}$/.test(mode))
+    throw new UserError(`--mode ${mode} is no number of up to four octal digits, such as 644`);
+  const nowSec = words.now ?? Math.floor(Date.now() / 1000);
+  const permissions = mode === undefined ? {} : { mode: Number.parseInt(mode, 8) };
+  const bytes = putFile({ image, from, to, mount, force: words.force === true, nowSec, ...permissions });
+  emit(format, { document: { schema: 1, image, from, to, bytes }, rows: [{ image, to, bytes }] });
 }
 
 async function printManifest(path: string): Promise<void> {
