@@ -51,6 +51,8 @@ const VARIANTS: readonly (readonly [title: string, options: RigOptions])[] = [
     "inodes of 128 bytes, no filetype, no journal",
     { sizeBytes: 4 * MIB, words: "^filetype,^has_journal,^extra_isize", inodeSize: 128 },
   ],
+  ["block maps", { ...SMALL, words: "^metadata_csum,^64bit,^extent" }],
+  ["bigalloc", { ...SMALL, words: "bigalloc", clusterSize: 8192 }],
   ["few inodes, few blocks", { sizeBytes: MIB, inodes: 64, words: "^has_journal" }],
 ];
 

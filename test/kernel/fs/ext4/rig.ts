@@ -7,21 +7,18 @@
  * - colliding(n)             names of one hash;   lottery(seed): numbers that look like chance
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { openExt4 } from "../../../../harness/ext4/image_file.ts";
 import { expect } from "vitest";
 import { findTool } from "../../../../harness/qemu/packages.ts";
 import type { BlockImage } from "../../../../kernel/fs/block_image.ts";
 import { Checker } from "../../../../kernel/fs/ext4/check.ts";
 import { imageEdit } from "../../../../kernel/fs/ext4/edit.ts";
 import type { Edit } from "../../../../kernel/fs/ext4/edit.ts";
-import { SB, SUPER_OFFSET } from "../../../../kernel/fs/ext4/layout.ts";
+import { FLAGS_SIGNED_HASH, FLAGS_UNSIGNED_HASH, SB, SUPER_OFFSET } from "../../../../kernel/fs/ext4/layout.ts";
 import { DX_HASH_HALF_MD4 } from "../../../../kernel/fs/ext4/layout_dir.ts";
 import type { MakeOptions } from "../../../../kernel/fs/ext4/mkfs_plan.ts";
 import { setOrphanPresent } from "../../../../kernel/fs/ext4/orphan_edit.ts";
 import type { Super } from "../../../../kernel/fs/ext4/super.ts";
+import { setLe32 } from "../../../../kernel/lib/bytes.ts";
 import { features, fsck, inFile, made, settled } from "./image_tools.ts";
 
 /** 2026-11-28 */
@@ -30,8 +27,8 @@ export const NOW = 1_795_824_000;
 export interface RigOptions extends Omit<MakeOptions, "uuid" | "hashSeed" | "now" | "features"> {
   readonly words?: string;
   readonly hash?: number;
-  /** Made by Linux's mke2fs, with these arguments. */
-  readonly mke2fs?: readonly string[];
+  /** Names hash as unsigned bytes. */
+  readonly unsigned?: boolean;
 }
 
 export interface Rig {
@@ -68,21 +65,11 @@ export function colliding(n: number): Uint8Array {
   return name;
 }
 
-function madeByLinux(args: readonly string[], sizeBytes: number): { image: BlockImage; sb: Super } {
-  const folder = mkdtempSync(join(tmpdir(), "orrery-rig-"));
-  try {
-    const path = join(folder, "image");
-    execFileSync(findTool("mkfs.ext4")!, ["-q", "-F", ...args, path, `${sizeBytes / 1024}k`]);
-    return openExt4(path);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
-
-export function newRig({ words = "", hash = DX_HASH_HALF_MD4, mke2fs, ...options }: RigOptions): Rig {
-  const { image, sb: plain } =
-    mke2fs === undefined ? made({ ...options, features: features(words) }) : madeByLinux(mke2fs, options.sizeBytes);
-  const sb: Super = { ...plain, hashVersion: hash };
+export function newRig({ words = "", hash = DX_HASH_HALF_MD4, unsigned = false, ...options }: RigOptions): Rig {
+  const { image, sb: plain } = made({ ...options, features: features(words) });
+  const sb: Super = { ...plain, hashVersion: hash, hashUnsigned: unsigned };
+  const flags = unsigned ? FLAGS_UNSIGNED_HASH : FLAGS_SIGNED_HASH;
+  setLe32(image.view, SUPER_OFFSET + SB.s_flags, flags);
   image.bytes[SUPER_OFFSET + SB.s_def_hash_version] = hash;
   settled(image, sb);
   image.settle();
