@@ -34,7 +34,6 @@ import {
 } from "./layout.ts";
 import { FT_DIR } from "./layout_dir.ts";
 import { DIND_BLOCK, NDIR_BLOCKS, ORPHAN_MAGIC, ORPHAN_TAIL } from "./layout_inode.ts";
-import { startInlineDir } from "./inline_dir.ts";
 import { insertRun } from "./map_edit.ts";
 import type { Plan } from "./mkfs_plan.ts";
 import { firstRun } from "./mkfs_tables.ts";
@@ -95,8 +94,16 @@ export function makeDirectories(edit: Edit): boolean {
   makeBadBlocks(edit);
   initInode(edit, INO_ROOT, { mode: S_IFDIR | 0o755, ...OWNER }, 0);
   initInode(edit, lost, { mode: S_IFDIR | 0o700, ...OWNER }, 0);
-  if (!makeRoot(edit)) return false;
-  const count = Math.min(NDIR_BLOCKS, Math.max(2, Math.ceil(LOST_FOUND_BYTES / sb.blockSize)));
+  // Never inline, whatever the features say: Linux refuses a root without blocks.
+  const [root] = putBlocks(edit, INO_ROOT, sb.firstDataBlock, 1) ?? [];
+  if (root === undefined) return false;
+  initDirBlock(blocks, sb, inodeSeed(sb, INO_ROOT, 0), root, INO_ROOT, INO_ROOT);
+  const rootAt = writableInode(blocks, sb, INO_ROOT);
+  setSize(edit, rootAt, sb.blockSize);
+  finishInode(edit, rootAt, INO_ROOT, 3);
+  let count = Math.min(NDIR_BLOCKS, Math.max(2, Math.ceil(LOST_FOUND_BYTES / sb.blockSize)));
+  // mke2fs lets it grow so many times, and with inline_data the first time is only to its first block.
+  if ((sb.incompat & INCOMPAT.inline_data) !== 0) count--;
   const found = putBlocks(edit, lost, sb.firstDataBlock, count);
   if (found === undefined) return false;
   for (const [n, block] of found.entries())
@@ -105,22 +112,6 @@ export function makeDirectories(edit: Edit): boolean {
   setSize(edit, lostAt, count * sb.blockSize);
   finishInode(edit, lostAt, lost, 2);
   return addEntry(edit, INO_ROOT, LOST_FOUND, lost, FT_DIR) === 0;
-}
-
-/** With inline_data the root is so small that it has no block. */
-function makeRoot(edit: Edit): boolean {
-  const { blocks, sb } = edit;
-  const at = writableInode(blocks, sb, INO_ROOT);
-  if ((sb.incompat & INCOMPAT.inline_data) !== 0) {
-    if (!startInlineDir(edit, INO_ROOT, INO_ROOT)) return false;
-  } else {
-    const [block] = putBlocks(edit, INO_ROOT, sb.firstDataBlock, 1) ?? [];
-    if (block === undefined) return false;
-    initDirBlock(blocks, sb, inodeSeed(sb, INO_ROOT, 0), block, INO_ROOT, INO_ROOT);
-    setSize(edit, at, sb.blockSize);
-  }
-  finishInode(edit, at, INO_ROOT, 3);
-  return true;
 }
 
 /**

@@ -5,7 +5,9 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { storeMade } from "../../../../harness/ext4/mkfs_file.ts";
 import { Checker } from "../../../../kernel/fs/ext4/check.ts";
-import { INCOMPAT, COMPAT } from "../../../../kernel/fs/ext4/layout.ts";
+import { inodeAt } from "../../../../kernel/fs/ext4/group.ts";
+import { inodeSectors, inodeSizeBytes } from "../../../../kernel/fs/ext4/inode.ts";
+import { COMPAT, INCOMPAT, INO_ROOT } from "../../../../kernel/fs/ext4/layout.ts";
 import { imageOf, makeExt4 } from "../../../../kernel/fs/ext4/mkfs.ts";
 import type { MadeExt4 } from "../../../../kernel/fs/ext4/mkfs.ts";
 import type { MakeOptions } from "../../../../kernel/fs/ext4/mkfs_plan.ts";
@@ -113,6 +115,12 @@ const described = (path: string): string[] =>
         .replace(/ \[\]$/, ""),
     );
 
+/** Size, flags and blocks of an inode, as debugfs tells them. */
+const placed = (path: string, ino: string): string[] =>
+  toolOutput("debugfs", "-R", `stat ${ino}`, path)
+    .split("\n")
+    .filter((line) => /Type:|Size:|Links:|^\(|EXTENTS|BLOCKS|TOTAL/.test(line));
+
 describe.for(CASES)("%i MiB -O %s %o", ([size, words, options]) => {
   it("makeExt4() makes what the checker finds clean", () => {
     const made = make(optionsOf(size, words, options));
@@ -134,6 +142,7 @@ describe.for(CASES)("%i MiB -O %s %o", ([size, words, options]) => {
       const { status, stderr } = spawnSync("mkfs.ext4", [...args, theirs, `${size}M`], { encoding: "utf8", env });
       expect(status, stderr).toBe(0);
       expect(described(ours)).toEqual(described(theirs));
+      for (const ino of ["<2>", "<11>"]) expect(placed(ours, ino)).toEqual(placed(theirs, ino));
     } finally {
       rmSync(folder, { recursive: true });
     }
@@ -176,6 +185,12 @@ it("makeExt4() makes the same bytes for the same options, and takes no room for 
   const [a, b] = [make(optionsOf(2 ** 16, "", {})), make(optionsOf(2 ** 16, "", {}))];
   expect(contents(a)).toEqual(contents(b));
   expect(contents(a).length * a.sb.blockSize).toBeLessThan(16 * MIB);
+});
+
+it("makeExt4() gives the root a block with inline_data, too: Linux refuses a root without", () => {
+  const { blocks, sb } = make(optionsOf(20, "inline_data", {}));
+  const root = inodeAt(blocks, sb, INO_ROOT);
+  expect([inodeSectors(sb, blocks.view, root), inodeSizeBytes(sb, blocks.view, root)]).toEqual([2, 1024]);
 });
 
 it("makeExt4() says what it left out: a journal where none fits, resize_inode where groups are tiny", () => {
