@@ -278,6 +278,21 @@ export function fileSystemContract(type: FileSystemType, runs = 150): void {
       expect(finish(vfs, () => vfs.pread(task, fd, into, far - 1))).toBe(2);
     });
 
+    it("a file that was cut and grows again reads zeroes from where it was cut", () => {
+      const { vfs, tasks } = make(false);
+      const task = tasks[0]!;
+      const fd = finish(vfs, () => vfs.open(task, "/f", O_CREAT | O_RDWR, 0o644));
+      for (const cut of [0, 1, 100, 1024, 4095, 4096, 4097, 9000]) {
+        expect(finish(vfs, () => vfs.pwrite(task, fd, new Uint8Array(10_000).fill(3), 0))).toBe(10_000);
+        expect(finish(vfs, () => vfs.ftruncate(task, fd, cut))).toBe(0);
+        if (cut % 2 === 0) expect(finish(vfs, () => vfs.ftruncate(task, fd, 10_000))).toBe(0);
+        else expect(finish(vfs, () => vfs.pwrite(task, fd, Uint8Array.of(0), 9_999))).toBe(1);
+        const into = new Uint8Array(10_001);
+        expect(finish(vfs, () => vfs.pread(task, fd, into, 0))).toBe(10_000);
+        expect([cut, into.indexOf(0), into.lastIndexOf(3)]).toEqual([cut, cut, cut - 1]);
+      }
+    });
+
     it("readdir of 300 names tells each once, whatever room there is", () => {
       const { vfs, tasks } = make(false);
       const task = tasks[0]!;
