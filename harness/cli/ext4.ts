@@ -1,13 +1,14 @@
 /**
  * `orrery ext4`: file systems in image files, without mounting them. Images packed by zstd or gzip are read as they are.
  * - mkfs                           an empty file system, as mke2fs lays it out
+ * - run                            a script of file operations on a mounted image
  * - recover                        what Linux does at mount after a crash, or e2fsck
  * - check                          damage by kind; 3 when there is any
  * - info, log                      the superblock, the journal in words
  * - ls, cat, stat, get, manifest   what is in it
  * - put                            a file more in it
  */
-import { closeSync, existsSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { Option } from "commander";
 import type { Command } from "commander";
 import { byteSize, choiceOption, formatOption, seedOption, wholeNumber } from "./args.ts";
@@ -57,6 +58,19 @@ export function register(program: Command): void {
     .option("--force", "overwrite a file that is there")
     .addOption(formatOption("json"))
     .action(makeImage);
+  ext4
+    .command("run")
+    .description(
+      "Mount the image here, run a script of file operations on it, unmount. 1 when an operation failed that was not marked with -.",
+    )
+    .argument("<image>", "changed in place; with --out also packed ones")
+    .argument("<script>", "one operation a line; docs/cli.md has the language")
+    .option("--mount <options>", "as in mount -o, such as data=journal,commit=1", "")
+    .option("--out <file>", "leave the image as it is, and change this new copy of it")
+    .option("--cut", "the power goes after the last operation: nothing is unmounted")
+    .option("--now <seconds>", "the time, since 1970; it stands still (default: now)", wholeNumber(0, 2 ** 34))
+    .addOption(formatOption("json", "jsonl", "csv"))
+    .action(runScript);
   ext4
     .command("recover")
     .description("Replay the journal and finish what was being deleted, in place. 3 when damage was in the way.")
@@ -238,6 +252,43 @@ async function recoverImage(path: string, options: RecoverOptions): Promise<void
   if (damage.length === 0) return;
   console.error(`orrery: ${path}: ${damage.length} kinds of damage were worked around: a full check has to follow`);
   process.exitCode = EXIT.invariant;
+}
+
+interface RunOptions extends Formatted {
+  readonly mount: string;
+  readonly out?: string;
+  readonly cut?: boolean;
+  readonly now?: number;
+}
+
+async function runScript(path: string, scriptPath: string, options: RunOptions): Promise<void> {
+  const { openExt4 } = await import("../ext4/image_file.ts");
+  const { parseScript } = await import("../ext4/script/parse.ts");
+  const { runOnImage } = await import("../ext4/script/on_image.ts");
+  if (!existsSync(scriptPath)) throw new UserError(`cannot read ${scriptPath}: no such file`);
+  const ops = parseScript(readFileSync(scriptPath, "utf8"), scriptPath);
+  const { packed, buffer, sizeBytes } = openExt4(path);
+  if (packed && options.out === undefined)
+    throw new UserError(`${path} is packed and cannot be changed in place: name the result with --out`);
+  const image = options.out ?? path;
+  if (options.out !== undefined) {
+    if (existsSync(image)) throw new UserError(`${image} is there: choose another name`);
+    writeFileSync(image, buffer.subarray(0, sizeBytes));
+  }
+  const nowSec = options.now ?? Math.floor(Date.now() / 1000);
+  const cut = options.cut === true;
+  const outcomes = runOnImage({ image, ops, mount: options.mount, nowSec, cut });
+  const failed = outcomes.filter(({ ok }) => !ok).length;
+  emit(
+    options.format,
+    {
+      document: { schema: 1, image, script: scriptPath, mount: options.mount, cut, failed, operations: outcomes },
+      rows: outcomes.map((row) => ({ ...row })),
+      notes: [`${outcomes.length} operations, ${failed} failed`],
+    },
+    print,
+  );
+  if (failed > 0) process.exitCode = EXIT.missed;
 }
 
 async function checkImage(path: string, { format }: Formatted): Promise<void> {

@@ -84,3 +84,5 @@ export { finish, Vfs } from "./vfs/vfs.ts";
 export type { At } from "./vfs/vfs.ts";
 export type { FileStat } from "./vfs/attr.ts";
 export type { VfsOptions } from "./vfs/state.ts";
+export { newStat } from "./vfs/state.ts";
+export { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from "./vfs/file_system.ts";

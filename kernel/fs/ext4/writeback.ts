@@ -210,7 +210,7 @@ export function writeBack(fs: Mounted, row: number, index: number, frames: reado
 
 /** Writes one page away; false: not now. */
 function writeAway(fs: Mounted, row: number, index: number, word: number, tid: number): boolean {
-  const { marks, mapped, places, inodes, cache } = fs;
+  const { marks, mapped, places, inodes, cache, sb } = fs;
   if ((word & MARK_AWAY) !== 0 || fs.io.free < marks.perPage) return false;
   const first = index * marks.perPage;
   for (let n = 0; n < marks.perPage; n++) {
@@ -220,14 +220,23 @@ function writeAway(fs: Mounted, row: number, index: number, word: number, tid: n
     if (found === EIOCBQUEUED) return false;
     if (found >= 0 && !mapped.unwritten) places[n] = mapped.pblk;
   }
+  // What lies behind the end that the disk knows stays dirty: this transaction takes no size any more, write-back raises it.
+  const known = readCall(fs, () => inodeSizeBytes(sb, fs.buffers.view, inodeAt(fs.buffers, sb, inodes.ino[row]!)));
+  if (known < 0) return false;
+  const grown = inodes.size[row]! > known;
   const slot = cache.peek(inodes.mapping[row]! as Mapping, index);
   assert(slot !== undefined, "ext4: a page with marks is not in the page cache");
   const away = openAway(fs, row, index, slot, tid);
   if (away === NO_AWAY) return false;
   let written = 0;
-  for (let n = 0; n < marks.perPage; n++) if (places[n]! > 0) written |= 1 << n;
+  let done = 0;
+  for (let n = 0; n < marks.perPage; n++) {
+    if (places[n]! === 0) continue;
+    written |= 1 << n;
+    if (!grown || (first + n + 1) * sb.blockSize <= known) done |= 1 << n;
+  }
   submitPage(fs, written, 0, cache.bytes(slot), (block, data) => addAway(fs, away, block, data));
-  marks.set(row, index, marks.get(row, index) & ~written);
+  marks.set(row, index, marks.get(row, index) & ~done);
   closeAway(fs, away);
   return true;
 }
