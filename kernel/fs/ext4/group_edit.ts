@@ -105,6 +105,11 @@ export class GroupEdit {
     return -this.#clusters;
   }
 
+  /** Promises that were used so far. */
+  get claimed(): number {
+    return this.#claimed;
+  }
+
   claim(clusters: number): void {
     this.space?.addReserved(-clusters);
     this.#claimed += clusters;

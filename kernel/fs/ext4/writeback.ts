@@ -78,14 +78,14 @@ function raiseSize(fs: Mounted, row: number, end: number): void {
 function allocate(fs: Mounted, row: number, lblk: number, run: number, credits: number): number {
   const ino = fs.inodes.ino[row]!;
   return runCall(fs, credits + SIZE_CREDITS, (edit) => {
-    const before = edit.groups.clustersTaken;
+    const before = edit.groups.claimed;
     const fault = mapCreate(edit, ino, lblk, run, ALLOC_DATA | ALLOC_RESERVED | ALLOC_KEPT, created);
     if (fault !== 0) return fault;
     raiseSize(fs, row, lblk + created.length);
     edit.groups.finish();
-    // Of the promises the allocation has used those for the clusters that it took.
-    const taken = edit.groups.clustersTaken - before;
-    edit.groups.claim(clearDelayed(fs, row, lblk, created.length) - taken);
+    // Of the promises the allocation has used those for the clusters that it took. What its map gave back is none.
+    const used = edit.groups.claimed - before;
+    edit.groups.claim(clearDelayed(fs, row, lblk, created.length) - used);
     return 0;
   });
 }

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { guest } from "../qemu/tools.ts";
 import { CRASHED, plainImage, recovered } from "./crashed.ts";
-import { GuestReader } from "./guest_tree.ts";
+import { BOOT_MS, GuestReader } from "./guest_tree.ts";
 
 const IMAGE_BYTES_MAX = 64 << 20;
 /** When orphans were deleted: does not matter here. */
@@ -10,7 +10,7 @@ const NOW = 1_700_000_000;
 
 describe.skipIf(!guest)("Linux (needs qemu-system-x86, busybox-static and the fetched kernel)", () => {
   const reader = new GuestReader(IMAGE_BYTES_MAX);
-  beforeAll(() => reader.start());
+  beforeAll(() => reader.start(), BOOT_MS);
   afterAll(() => reader.stop());
 
   it.each(CRASHED)("$name: mounts the recovered image without a word, and lists the same tree", async (crashed) => {
