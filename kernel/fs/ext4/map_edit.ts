@@ -28,13 +28,14 @@ import type { Mapped } from "./extent.ts";
 import { convertExtents, goalExtents, insertExtents, insertGroups, insertNodes, removeExtents } from "./extent_edit.ts";
 import { mapBlock } from "./file.ts";
 import { inodeAt } from "./group.ts";
-import { inodeFlags } from "./inode.ts";
+import { inodeFlags, inodeSectors } from "./inode.ts";
 import { goalIndirect, INDIRECT_NODES, insertIndirect, removeIndirect, slotsFrom } from "./indirect_edit.ts";
-import { INODE, INODE_FLAG } from "./layout.ts";
+import { INODE, INODE_FLAG, RO_COMPAT } from "./layout.ts";
 import { EXTENT_DEPTH_MAX, EXTENT_HEADER } from "./layout_inode.ts";
 import { addClusters, Budget, closeMap, openMap } from "./map_node.ts";
 import type { FileMap } from "./map_node.ts";
 import type { Super } from "./super.ts";
+import { sectorsIn } from "./truncate.ts";
 
 export { MAP_JOURNALLED } from "./map_node.ts";
 
@@ -103,6 +104,14 @@ function link(map: FileMap, lblk: number, run: Run, how: number): 0 | Errno {
     : insertIndirect(map, lblk, run.block, run.count);
 }
 
+/** Without huge_file i_blocks has 32 bits: whether so many blocks more, each perhaps with nodes, can still be counted. */
+function countsFit({ edit, inode }: FileMap, count: number): boolean {
+  const { blocks, sb } = edit;
+  if ((sb.roCompat & RO_COMPAT.huge_file) !== 0) return true;
+  const clusters = Math.ceil(count / 2 ** sb.clusterBits) + 1 + insertNodes(EXTENT_DEPTH_MAX);
+  return inodeSectors(sb, blocks.view, inode) + clusters * sectorsIn(sb) < 2 ** 32;
+}
+
 export function mapCreate(edit: Edit, ino: number, lblk: number, want: number, how: number, out: Created): 0 | Errno {
   const { blocks, sb } = edit;
   const inode = inodeAt(blocks, sb, ino);
@@ -118,6 +127,7 @@ export function mapCreate(edit: Edit, ino: number, lblk: number, want: number, h
   if (typeof map === "number") return map;
   if (!map.hasExtents && (how & MAP_UNWRITTEN) !== 0) return EOPNOTSUPP;
   const hole = map.hasExtents ? out.length : Math.min(out.length, slotsFrom(sb, lblk));
+  if (!countsFit(map, hole)) return EFBIG;
   const run: Run = { block: 0, count: 0 };
   const before = edit.groups.clustersTaken;
   let fault = placeRun(map, lblk, hole, how, run);

@@ -5,7 +5,7 @@
  */
 import { fc, test } from "@fast-check/vitest";
 import { describe, expect, it } from "vitest";
-import { ENOSPC } from "../../../../kernel/abi/errno.ts";
+import { EFBIG, ENOSPC } from "../../../../kernel/abi/errno.ts";
 import type { BlockImage } from "../../../../kernel/fs/block_image.ts";
 import { Checker } from "../../../../kernel/fs/ext4/check.ts";
 import { addName } from "../../../../kernel/fs/ext4/dir_replay.ts";
@@ -260,4 +260,22 @@ describe.for([
       expect(fsck(bench.image)).toBe("");
     }
   });
+});
+
+it("mapCreate() ends with EFBIG beyond what can be mapped or counted, and takes nothing", () => {
+  const block = { pblk: 0, length: 0, unwritten: false, isNew: false };
+  for (const [words, lblk, sectors] of [
+    ["^has_journal", 2 ** 32 - 1, 0],
+    [`${EXT3},^has_journal`, 12 + 256 + 256 ** 2 + 256 ** 3, 0],
+    [`${EXT3},^has_journal`, 5, 2 ** 32 - 8],
+  ] as const) {
+    const { image, sb } = made({ sizeBytes: 3 * MIB, blockSize: 1024, inodes: 64, features: features(words) });
+    const edit = imageEdit(image, sb);
+    const ino = newInode(edit, INO_ROOT, { mode: S_IFREG | 0o600, uid: 0, gid: 0 });
+    image.view.setUint32(writableInode(image, sb, ino) + INODE.i_blocks_lo, sectors, true);
+    const free = edit.groups.space!.freeClusters;
+    expect(mapCreate(edit, ino, lblk, 1, 0, block)).toBe(EFBIG);
+    expect(edit.groups.space!.freeClusters).toBe(free);
+    expect(inodeSectors(sb, image.view, inodeAt(image, sb, ino))).toBe(sectors);
+  }
 });
