@@ -206,7 +206,9 @@ export function removeExtents(map: FileMap, from: number, end: number, budget: B
     const stop = Math.min(pieceEnd, reached);
     // As much as lies in one group: each has a bitmap and a descriptor of its own.
     const groupStart = firstBlockOf(sb, groupOf(sb, piece.pblk + stop - piece.lblk - 1));
-    const start = Math.max(piece.lblk, from, piece.lblk + groupStart - piece.pblk);
+    const whole = Math.max(piece.lblk, from, piece.lblk + groupStart - piece.pblk);
+    const start = stop - budget.mayFree(map, stop - whole);
+    if (start === stop) return reached;
     const splits = stop < pieceEnd && start > piece.lblk;
     if (!chargeStep(path, piece.pblk + start - piece.lblk, splits, budget)) return reached;
     if (splits) {
@@ -222,6 +224,7 @@ export function removeExtents(map: FileMap, from: number, end: number, budget: B
     else fault = path.remove();
     if (fault === 0) fault = freeData(map, start, piece.pblk + cut, stop - start, isMapped);
     if (fault !== 0) return fault;
+    if (map.journalled) budget.forgets -= stop - start;
     reached = start;
   }
   return from;

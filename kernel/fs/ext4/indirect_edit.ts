@@ -181,7 +181,8 @@ export function removeIndirect(map: FileMap, from: number, end: number, budget: 
       reached = Math.max(from, start);
       continue;
     }
-    const count = runBefore(path, lblk, from);
+    const count = budget.mayFree(map, runBefore(path, lblk, from));
+    if (count === 0) return reached;
     const pblk = path.value(path.depth) - count + 1;
     for (let level = path.depth; level > 0; level--) {
       budget.block(path.block[level]!);
@@ -198,6 +199,7 @@ export function removeIndirect(map: FileMap, from: number, end: number, budget: 
       path.set(level - 1, path.slot[level - 1]!, 0);
     }
     if (fault !== 0) return fault;
+    if (map.journalled) budget.forgets -= count;
     reached = lblk - count + 1;
   }
   return from;

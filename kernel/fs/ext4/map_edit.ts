@@ -198,7 +198,7 @@ export function unmapRange(
 ): number | Errno {
   assert(budget >= UNMAP_CREDITS_MIN, "unmapRange: with so few credits nothing can be done");
   // One is the inode's.
-  const left = new Budget(budget - 1);
+  const left = new Budget(budget - 1, edit.sb.blockSize);
   return changed(edit, ino, how, (map) =>
     map.hasExtents ? removeExtents(map, from, end, left) : removeIndirect(map, from, end, left),
   );

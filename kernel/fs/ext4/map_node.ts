@@ -113,6 +113,10 @@ export function closeMap({ edit, ino, inode }: FileMap): void {
   setInodeChecksum(edit.sb, edit.blocks.bytes, edit.blocks.view, inode, ino);
 }
 
+/** A record of revocation, and what one block of them has to spare for the nodes of maps and for its own head and tail. */
+const REVOKE_BYTES = 8;
+const NODE_FORGETS = 40;
+
 /**
  * Blocks that a call may still change, each counted once however often it is changed. So a long truncation stops where
  * its credits end, and goes on in another transaction.
@@ -122,9 +126,17 @@ export class Budget {
   readonly #known = new Set<number>();
   #extra = 0;
   #wanted: number[] = [];
+  /** Journalled blocks that may still be given back: each is a record of revocation. */
+  forgets: number;
 
-  constructor(limit: number) {
+  constructor(limit: number, blockSize: number) {
     this.#limit = limit;
+    this.forgets = Math.floor(blockSize / REVOKE_BYTES) - NODE_FORGETS;
+  }
+
+  /** How many of `count` blocks of the file's content the call may give back now. */
+  mayFree({ journalled }: FileMap, count: number): number {
+    return journalled ? Math.min(count, this.forgets) : count;
   }
 
   /** Of a step to come: it changes this block, */
