@@ -20,3 +20,5 @@ export { DATA_MODES, FEATURE_SETS, Workload } from "./ext4/script/workload.ts";
 export type { FeatureSet } from "./ext4/script/workload.ts";
 export { generate } from "./ext4/script/generate.ts";
 export type { Op as ScriptOp } from "./ext4/script/op.ts";
+export { cutAll } from "./ext4/script/cuts.ts";
+export type { CutResult } from "./ext4/script/cuts.ts";

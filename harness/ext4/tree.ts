@@ -104,13 +104,19 @@ export function eachPiece(image: BlockImage, sb: Super, { path, at }: Found, tak
 }
 const SPARSE_BYTES_MAX = 2 ** 36;
 
-export function manifest(image: BlockImage, sb: Super): string[] {
-  const lines: { readonly path: string; readonly line: string }[] = [];
+/** Each path with its line, unsorted. */
+export function manifestEntries(image: BlockImage, sb: Super): (readonly [path: string, line: string])[] {
+  const entries: (readonly [string, string])[] = [];
   walkTree(image, sb, (found) => {
-    lines.push({ path: found.path, line: `${manifestHead(image, sb, found)} ${found.path}` });
+    entries.push([found.path, `${manifestHead(image, sb, found)} ${found.path}`]);
   });
-  return lines.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)).map(({ line }) => line);
+  return entries;
 }
+
+export const manifest = (image: BlockImage, sb: Super): string[] =>
+  manifestEntries(image, sb)
+    .sort(([one], [other]) => (one < other ? -1 : one > other ? 1 : 0))
+    .map(([, line]) => line);
 
 function manifestHead(image: BlockImage, sb: Super, found: Found): string {
   const { view } = image;

@@ -40,6 +40,8 @@ export class ModelNode {
   target = "";
   readonly names = new Map<string, ModelNode>();
   readonly attributes = new Map<string, Uint8Array>();
+  #hash: string | undefined;
+  #hashedSize = 0;
   /** Of a directory: where it is. */
   parent: ModelNode | undefined;
 
@@ -49,6 +51,7 @@ export class ModelNode {
   }
 
   writeAt(offset: number, bytes: Uint8Array): void {
+    this.#hash = undefined;
     for (let done = 0; done < bytes.length;) {
       const [page, from] = [Math.floor((offset + done) / PAGE_BYTES), (offset + done) % PAGE_BYTES];
       const part = Math.min(PAGE_BYTES - from, bytes.length - done);
@@ -71,6 +74,7 @@ export class ModelNode {
   }
 
   zero(from: number, end: number): void {
+    this.#hash = undefined;
     for (const [page, bytes] of this.pages) {
       const start = page * PAGE_BYTES;
       if (start >= from && start + PAGE_BYTES <= end) this.pages.delete(page);
@@ -85,9 +89,12 @@ export class ModelNode {
   }
 
   hash(): string {
+    if (this.#hash !== undefined && this.#hashedSize === this.size) return this.#hash;
     const hash = createHash("sha256");
     for (let at = 0; at < this.size; at += 1 << 20) hash.update(this.readAt(at, 1 << 20));
-    return hash.digest("hex");
+    this.#hash = hash.digest("hex");
+    this.#hashedSize = this.size;
+    return this.#hash;
   }
 
   #page(page: number): Uint8Array {
@@ -431,17 +438,52 @@ export class ModelTree {
     return 0;
   }
 
-  lines(): string[] {
-    const found: { readonly path: string; readonly line: string }[] = [];
+  /** Each path with its line, unsorted. */
+  entries(): (readonly [path: string, line: string])[] {
+    const found: (readonly [string, string])[] = [];
     const walk = (dir: ModelNode, prefix: string): void => {
       for (const [name, node] of dir.names) {
         const path = `${prefix}${Buffer.from(name).toString("latin1")}`;
-        found.push({ path, line: `${lineOf(node)} ${path}` });
+        found.push([path, `${lineOf(node)} ${path}`]);
         if (node.type === "d") walk(node, `${path}/`);
       }
     };
     walk(this.root, "");
-    return found.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)).map(({ line }) => line);
+    return found;
+  }
+
+  lines(): string[] {
+    return this.entries()
+      .sort(([one], [other]) => (one < other ? -1 : one > other ? 1 : 0))
+      .map(([, line]) => line);
+  }
+
+  /** All paths that lead to the thing at a path or handle, as in lines. */
+  namesOf(path: string): string[] {
+    const wanted = this.#file(path);
+    const found: string[] = [];
+    const walk = (dir: ModelNode, prefix: string): void => {
+      for (const [name, node] of dir.names) {
+        const here = `${prefix}${Buffer.from(name).toString("latin1")}`;
+        if (node === wanted) found.push(here);
+        if (node.type === "d") walk(node, `${here}/`);
+      }
+    };
+    if (typeof wanted !== "number") walk(this.root, "");
+    return found;
+  }
+
+  /** A path without links and dots, as in lines; whether something is there or not. */
+  placeOf(path: string): string {
+    const place = this.#walk(path, false);
+    if (typeof place === "number") return path;
+    const parts = place.name === "" ? [] : [place.name];
+    for (let dir = place.dir; dir !== this.root; dir = dir.parent!) {
+      const name = [...dir.parent!.names].find(([, node]) => node === dir)?.[0];
+      if (name === undefined) return path;
+      parts.unshift(name);
+    }
+    return parts.map((part) => Buffer.from(part).toString("latin1")).join("/");
   }
 
   /** "path attribute length sha256" of each, sorted. */
