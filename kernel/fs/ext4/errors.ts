@@ -3,11 +3,11 @@
  * ext4_handle_error). The superblock counts it (s_error_count, times and errno of the first and the last, s_state), and
  *
  *   errors=continue      goes on
- *   errors=remount-ro    nothing is changed any more
- *   errors=panic         nothing is changed any more, and the machine shall stop: FS.Panicked
+ *   errors=remount-ro    the journal is aborted, nothing is changed any more
+ *   errors=panic         the same, and the machine shall stop: FS.Panicked
  *
  * - onError(options, word)   what mount option and superblock's s_errors say together
- * - noteError(fs, errno)     counts; keepErrors() of super_state.ts brings it to the superblock
+ * - noteError(fs, errno)     counts; keepErrors() of super_state.ts brings it to the superblock, or else the unmount
  * - putErrors(view, at, fs)  into the superblock at an address
  */
 import { EFBIG, EFSBADCRC, EFSCORRUPTED, EIO, ENOMEM, ENOSPC, EROFS } from "../../abi/errno.ts";
@@ -41,6 +41,8 @@ export function noteError(fs: Mounted, errno: number): void {
   if (fs.journal.aborted !== 0) words[FS.ReadOnly] = 1;
   if (fs.onError === "continue") return;
   words[FS.ReadOnly] = 1;
+  // What is on its way may be damaged, too: nothing more is committed.
+  fs.journal.fail(EIO);
   if (fs.onError === "panic") words[FS.Panicked] = 1;
 }
 
