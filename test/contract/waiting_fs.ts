@@ -31,6 +31,14 @@ const TURNS = 3;
 export function waitingFs(behind: FileSystem, seed: number, once: number, onWait: () => void): FileSystem {
   const random = prng(seed);
   const arrived = new Set<string>();
+  /** The words of the file system behind are its own; ours say that it has begun. */
+  const words = new Map<number, Float64Array>();
+  const wordsOf = (call: Float64Array): Float64Array => {
+    const own = call[6] === 1 ? words.get(call.byteOffset)! : new Float64Array(call.length);
+    call[6] = 1;
+    words.set(call.byteOffset, own);
+    return own;
+  };
   const wait = (): Errno => {
     onWait();
     return EIOCBQUEUED;
@@ -57,7 +65,8 @@ export function waitingFs(behind: FileSystem, seed: number, once: number, onWait
           call.length === 8 && call[0]! < TURNS && call[7] === -call[0]!,
           "waitingFs: words of a call were changed",
         );
-        if (nextBelow(random, once) > 0 || call[0] === TURNS - 1) return method(...args);
+        if (call[6] === 1 || nextBelow(random, once) > 0 || call[0] === TURNS - 1)
+          return method(...args.slice(0, -1), wordsOf(call));
         call[0]! += 1;
         call[7] = -call[0]!;
         return wait();
