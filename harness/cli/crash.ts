@@ -4,6 +4,7 @@
  * - guest         real Linux guests on a recorded disk, cut, and explored
  * - ace           ACE's bounded workloads on our ext4
  * - run           the classic scenarios on our ext4
+ * - hunt, mutants   anything that breaks; seeded bugs that must be found
  * - merge         the parts of a campaign that ran as shards
  * - show, image   one state by its name: what survived, what is wrong with it; the disk as a file
  * - shrink        the fewest lost writes that still break it
@@ -23,6 +24,7 @@ import {
   shardOption,
   SUBSET_BITS_MAX,
 } from "./crash_options.ts";
+import { registerHunt } from "./crash_hunt.ts";
 import { registerRun } from "./crash_run.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { DROP_SPAN_DEFAULT } from "../crash/enumerate.ts";
@@ -90,6 +92,7 @@ export function register(program: Command): void {
   registerGuest(crash);
   registerAce(crash);
   registerRun(crash);
+  registerHunt(crash);
   crash
     .command("merge")
     .description("Put the parts of a campaign together that ran with --shard.")

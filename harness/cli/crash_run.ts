@@ -14,6 +14,8 @@ interface RunCliOptions {
   readonly mount: string;
   readonly maxSubset: number;
   readonly tears: boolean;
+  readonly late?: number;
+  readonly first?: boolean;
   readonly policy: "kernel" | "e2fsck";
   readonly seed: number;
   readonly format: Format;
@@ -38,6 +40,8 @@ export function registerRun(crash: Command): void {
       8,
     )
     .option("--no-tears", "no torn writes")
+    .option("--late <seed>", "a disk that ends its requests late and in any order", wholeNumber(0, 2 ** 32))
+    .option("--first", "stop at the first scenario that breaks")
     .addOption(policyOption())
     .addOption(seedOption())
     .addOption(formatOption("json"))
@@ -68,7 +72,7 @@ async function run(name: string | undefined, options: RunCliOptions, command: Co
   const { mount, policy, maxSubset, tears, seed } = options;
   const rows: Record<string, string | number>[] = [];
   const reports = [];
-  for (const scenario of picked)
+  outer: for (const scenario of picked)
     for (const data of options.data === "all" ? MODES : [options.data]) {
       line.update(`${scenario.name}, data=${data}`);
       const judge = {
@@ -78,6 +82,7 @@ async function run(name: string | undefined, options: RunCliOptions, command: Co
         maxSubset,
         tears,
         seed,
+        ...(options.late === undefined ? {} : { late: options.late }),
         duringRecovery: scenario.duringRecovery === true,
         mayFail: scenario.mayFail === true,
       };
@@ -103,6 +108,7 @@ async function run(name: string | undefined, options: RunCliOptions, command: Co
       if (summary.flagged === 0) continue;
       const report = shrunkReport(scenario.base, scenario.calls, judge, join(opened.dir, `${scenario.name}.${data}`));
       if (report !== undefined) reports.push({ scenario: scenario.name, data, ...report });
+      if (options.first === true) break outer;
     }
   line.end();
   const flagged = rows.reduce((sum, row) => sum + Number(row["flagged"]), 0);

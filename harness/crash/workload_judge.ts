@@ -23,6 +23,9 @@ export interface JudgeWorkloadOptions extends WorkloadOptions {
   readonly seed: number;
   /** What is judged is a crash during the recovery from a crash at the workload's end. */
   readonly duringRecovery?: boolean;
+  /** For epochs beyond the bound; missing: 100 and 16 (enumerate.ts). */
+  readonly random?: number;
+  readonly dropSpan?: number;
   /** Calls that fail are no reason to doubt what the others show. */
   readonly mayFail?: boolean;
 }
@@ -36,12 +39,12 @@ export interface JudgedWorkload {
   readonly wholeEpochs: number;
 }
 
-/** For epochs beyond the bound. */
 const RANDOM = 100;
 const DROP_SPAN = 16;
 
-export function boundsOf({ policy, maxSubset, tears, seed }: JudgeWorkloadOptions): ExploreOptions {
-  return { policy, maxSubset, tears, seed, sector: 512, random: RANDOM, dropSpan: DROP_SPAN };
+export function boundsOf(options: JudgeWorkloadOptions): ExploreOptions {
+  const { policy, maxSubset, tears, seed, random = RANDOM, dropSpan = DROP_SPAN } = options;
+  return { policy, maxSubset, tears, seed, sector: 512, random, dropSpan };
 }
 
 export function judgeWorkload(
@@ -89,16 +92,18 @@ export function shrinkWorkload(
   let best = [...calls];
   let judged = breaks(best);
   if (judged === undefined) return undefined;
-  for (let again = true; again;) {
-    again = false;
-    for (let n = best.length - 1; n >= 0; n--) {
-      const fewer = best.toSpliced(n, 1);
+  // Halves, quarters, ... single calls, from the end on; again while single ones still go (delta debugging).
+  for (let size = Math.ceil(best.length / 2), gone = false; ; size = Math.ceil(size / 2), gone = false) {
+    for (let end = best.length; end > 0; end -= size) {
+      const from = Math.max(0, end - size);
+      const fewer = best.toSpliced(from, end - from);
       const still = fewer.length > 0 ? breaks(fewer) : undefined;
       if (still === undefined) continue;
       best = fewer;
       judged = still;
-      again = true;
+      gone = true;
     }
+    if (size === 1 && !gone) break;
   }
   return { calls: best, judged, state: smallestState(judged), tried };
 }

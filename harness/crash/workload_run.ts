@@ -17,6 +17,7 @@ import { SparseDisk } from "../disk/sparse.ts";
 import type { LogEntry } from "../nbd/log.ts";
 import { RecordingDisk } from "../nbd/record.ts";
 import type { AceCall } from "./ace.ts";
+import { LateDisk } from "./late_disk.ts";
 import { ModelTree } from "./model_tree.ts";
 import type { ModelNode } from "./model_tree.ts";
 import { markText, ModelPromises } from "./promises_model.ts";
@@ -36,6 +37,8 @@ export interface WorkloadOptions {
   readonly data: DataMode;
   /** Further mount options, as text. */
   readonly mount: string;
+  /** Seed of a disk that ends its requests late and in any order; missing: all end at once. */
+  readonly late?: number;
 }
 
 export interface WorkloadRun {
@@ -48,6 +51,7 @@ export interface WorkloadRun {
 const XATTR = "user.orrery";
 const ROOT_DIR = "/";
 const IDLE_SEC = 60;
+const STILL_POLLS = 8;
 
 export interface CrashBase {
   readonly image: Uint8Array;
@@ -82,7 +86,10 @@ function pattern(step: number, offset: number, length: number, magic = false): U
 }
 
 /** The disk under a file system, and what happened to it. */
-function recorder(disk: SparseDisk): { readonly device: RecordingDisk; readonly entries: LogEntry[] } {
+function recorder(
+  disk: SparseDisk,
+  late: number | undefined,
+): { readonly device: RecordingDisk; readonly entries: LogEntry[] } {
   const entries: LogEntry[] = [];
   const sink = {
     // Buffers are used again: what was written is kept by its bytes.
@@ -92,7 +99,8 @@ function recorder(disk: SparseDisk): { readonly device: RecordingDisk; readonly 
     },
     close: () => undefined,
   };
-  return { device: new RecordingDisk(disk, sink, () => 0), entries };
+  const below = late === undefined ? disk : new LateDisk(disk, late);
+  return { device: new RecordingDisk(below, sink, () => 0), entries };
 }
 
 function parsedOptions({ data, mount }: WorkloadOptions): MountOptions {
@@ -102,7 +110,7 @@ function parsedOptions({ data, mount }: WorkloadOptions): MountOptions {
 }
 
 export function runWorkload(base: CrashBase, calls: readonly AceCall[], options: WorkloadOptions): WorkloadRun {
-  const { device, entries } = recorder(base.disk.snapshot());
+  const { device, entries } = recorder(base.disk.snapshot(), options.late);
   const clock = new Float64Array(1);
   const bare = bareFs({ device, mount: parsedOptions(options), now: () => nanos(clock[0]!) });
   if (isRefusal(bare)) throw new UserError(`our ext4 does not mount: ${bare.reason}`);
@@ -120,7 +128,7 @@ export function runRecovery({ image: before }: CrashBase, run: WorkloadRun, opti
     else image.set(data, offset);
   const disk = new SparseDisk(image.length);
   disk.writeAt(0, image);
-  const { device, entries } = recorder(disk);
+  const { device, entries } = recorder(disk, options.late);
   const bare = bareFs({ device, mount: parsedOptions(options) });
   if (isRefusal(bare)) throw new UserError(`our ext4 does not mount after a crash: ${bare.reason}`);
   while (bare.fs.step());
@@ -165,14 +173,19 @@ class Runner {
 
   /** What is in flight goes on a little, as it would behind the last call's back. */
   end(): void {
-    while (this.#bare.fs.step());
+    this.#settle();
+  }
+
+  /** Until nothing moves for a while: a late disk may have nothing to say at one poll. */
+  #settle(): void {
+    for (let still = 0; still < STILL_POLLS; still++) if (this.#bare.fs.step()) still = 0;
   }
 
   /** A minute: the journal commits, data are written back, what was committed goes home. */
   #idle(): number {
     for (let second = 0; second < IDLE_SEC; second++) {
       this.#clock[0]! += NS_PER_SEC;
-      while (this.#bare.fs.step());
+      this.#settle();
     }
     return 0;
   }

@@ -48,7 +48,8 @@ const TIMEOUT_MS = 180_000;
 const COPIED = ["kernel", "mm", "sched", "drivers", "userspace", "harness", "fuzz", "examples", "test"];
 const COPIED_FILES = ["package.json", "tsconfig.json", "vitest.config.ts"];
 
-function copyTree(root: string): string {
+/** A copy of the sources, with the installed packages beside it. */
+export function copyTree(root: string): string {
   const copy = mkdtempSync(join(tmpdir(), "orrery-mutant-"));
   for (const name of [...COPIED, ...COPIED_FILES].filter((one) => existsSync(join(root, one))))
     cpSync(join(root, name), join(copy, name), { recursive: true, force: false, errorOnExist: false });
@@ -71,7 +72,8 @@ function failure(copy: string, tests: readonly string[]): string | undefined {
   return /^not ok \d+ - (.* > .*?)(?: # time.*)?$/m.exec(run.stdout)?.[1] ?? `exit ${run.status ?? run.signal}`;
 }
 
-function mutate(copy: string, mutant: Mutant): () => void {
+/** Puts the bug in; the result takes it out again. */
+export function mutate(copy: string, mutant: Mutant): () => void {
   const path = join(copy, mutant.file);
   const text = readFileSync(path, "utf8");
   const parts = text.split(mutant.find);
