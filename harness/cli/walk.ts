@@ -17,10 +17,16 @@ const WALKS: Readonly<Record<string, Walk>> = {
     help: "a timer wakes a sleeper, which preempts a hog and blocks again",
     load: async () => (await import("../experiment/walk_switch.ts")).walkSwitch,
   },
+  "write-fsync": {
+    help: "6000 bytes into a file of our ext4, through page cache and journal onto the disk",
+    load: async () => (await import("../ext4/walk_write_fsync.ts")).walkWriteFsync,
+  },
 };
 
+const NAME_WIDTH = Math.max(...Object.keys(WALKS).map((name) => name.length));
+
 export function register(program: Command): void {
-  const list = Object.entries(WALKS).map(([name, { help }]) => `  ${name}  ${help}`);
+  const list = Object.entries(WALKS).map(([name, { help }]) => `  ${name.padEnd(NAME_WIDTH)}  ${help}`);
   program
     .command("walk")
     .description(`Print one path through the system as a real run took it.\n\n${list.join("\n")}`)

@@ -2,7 +2,8 @@
  * A crash state in words: each write of its epoch, what it is to the file system, and whether it survived.
  *
  * - describeState(explorer, segment, set)    verdict and timeline
- * - roleOf(image, sb, block)                 "inode table of group 0", "journal: commit of transaction 7", "data"
+ * - rolesOf(image)(write)                    what a write is to the file system, by the image before it: "journal: commit
+ *                                            of transaction 7", "inode table: inodes 1..16", "data or map block 300"
  */
 import {
   descAt,
@@ -80,8 +81,9 @@ function fateOf({ kept, tear, cut }: StateSet, n: number): string {
   return tear.head ? `torn: only its first ${tear.bytes} bytes` : `torn: all but its first ${tear.bytes} bytes`;
 }
 
-/** What a write is to the file system, by the image before it. */
-function rolesOf(image: BlockImage): (write: LoggedWrite) => string {
+type Written = Pick<LoggedWrite, "offset" | "length" | "data">;
+
+export function rolesOf(image: BlockImage): (write: Written) => string {
   const sb = readSuper(image.view, superAt(image), image.count * image.blockSize);
   if (isRefusal(sb)) return () => "unknown";
   const journal = journalMap(image, sb);
@@ -95,7 +97,7 @@ function rolesOf(image: BlockImage): (write: LoggedWrite) => string {
   };
 }
 
-function journalRole({ data, length }: LoggedWrite, n: number, blockSize: number): string {
+function journalRole({ data, length }: Written, n: number, blockSize: number): string {
   if (data === undefined) return `journal block ${n}: zeroes`;
   const blocks = Math.ceil(length / blockSize);
   const more = blocks > 1 ? ` and ${blocks - 1} blocks behind it` : "";

@@ -106,3 +106,19 @@ export const MmEv = {
   /** a order, b GFP flags. ENOMEM. */
   AllocFailed: 81,
 } as const;
+
+/** File systems: 128 to 191. Names are near those of Linux's trace points (include/trace/events/ext4.h, jbd2.h). */
+export const FsEv = {
+  /** a transaction, b blocks that the call may add. A call that may change has begun (jbd2_handle_start). */
+  HandleStart: 128,
+  /** a transaction, b blocks that it has now. The call is part of it (jbd2_handle_stats). */
+  HandleStop: 129,
+  /** a transaction, b phase it was in, c phase it is in now (Phase of kernel/fs/jbd2/commit.ts). */
+  CommitPhase: 130,
+  /** a phase it was in, b phase it is in now (Phase of kernel/fs/jbd2/checkpoint.ts), c blocks waiting to go home. */
+  CheckpointPhase: 131,
+  /** a inode, b clusters promised, c all that are promised now. Delayed allocation (ext4_da_reserve_space). */
+  DaReserve: 132,
+  /** a inode, b block of the file, c block of the device, d blocks. A place for delayed blocks (ext4_allocate_blocks). */
+  AllocateBlocks: 133,
+} as const;

@@ -43,6 +43,8 @@ export interface BareOptions {
   /** Lets the world go on while a call waits: virtual time, a device's worker. */
   readonly idle?: () => void;
   readonly privileged?: boolean;
+  /** Events of the page cache, the journal and the file system. */
+  readonly trace?: Machine["trace"];
   readonly pages?: number;
   readonly buffers?: number;
   readonly inodes?: number;
@@ -119,7 +121,7 @@ export function bareFs(options: BareOptions): BareFs | Refusal {
   const chance = memory.int32(PRNG_WORDS);
   seedPrng(chance, options.seed ?? 1);
   const now = options.now ?? (() => nanos(0));
-  const machine: Machine = { now, below: (bound) => nextBelow(chance, bound), trace: () => {} };
+  const machine: Machine = { now, below: (bound) => nextBelow(chance, bound), trace: options.trace ?? (() => {}) };
   const frames = new PageFrames(memory, pages);
   frames.reset();
   const policy = EVICT_POLICIES.find(({ name }) => name === "clock")!;
@@ -133,6 +135,7 @@ export function bareFs(options: BareOptions): BareFs | Refusal {
     now,
     dirtyRatio: 50,
     backgroundRatio: 25,
+    trace: machine.trace,
   });
   filemap.reset();
   const cache = pageCacheOf(filemap);

@@ -86,3 +86,5 @@ export type { FileStat } from "./vfs/attr.ts";
 export type { VfsOptions } from "./vfs/state.ts";
 export { newStat } from "./vfs/state.ts";
 export { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from "./vfs/file_system.ts";
+export { Phase as CommitPhase } from "./jbd2/commit.ts";
+export { Phase as CheckpointPhase } from "./jbd2/checkpoint.ts";

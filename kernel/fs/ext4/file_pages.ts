@@ -10,6 +10,7 @@
  * A call may have CALL_PAGES_MAX pages in hand: one is for the page of the old end.
  */
 import { isErr } from "../../abi/errno.ts";
+import { FsEv } from "../../abi/events.ts";
 import { CALL_PAGES_MAX } from "../../abi/limits.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
 import { PAGE_SIZE } from "../../abi/units.ts";
@@ -172,6 +173,7 @@ export function writePages(fs: Mounted, row: number, offset: number, from: Uint8
       const promised = fs.space.reserve(promises, edit.privileged);
       if (promised !== 0) return promised;
       inodes.delayed[row]! += promises;
+      fs.machine.trace(FsEv.DaReserve, 0, ino, promises, fs.space.reservedClusters, 0);
       for (let n = 0; runs[n]! >= 0; n += 2) setDelayed(fs, row, runs[n]!, runs[n + 1]!);
     }
     markWritten(fs, row, first, end);

@@ -162,6 +162,7 @@ function openJournalOf(parts: MountParts, blocks: Blocks, sb: Super, options: Mo
     intervalNs: options.commitSec * NS_PER_SEC,
     now: machine.now,
     epochSec: parts.bootSec ?? 0,
+    trace: machine.trace,
   };
   if (sb.journalIno === 0) return openChecked(openJbd2(common));
   const map = journalMap(blocks, sb);

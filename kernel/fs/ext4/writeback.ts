@@ -13,6 +13,7 @@
  * A place that was found, with its data still to be submitted when the call had to end, is kept by icache.order().
  */
 import { EAGAIN, EIO, EIOCBQUEUED } from "../../abi/errno.ts";
+import { FsEv } from "../../abi/events.ts";
 import { IO_PAGES_MAX } from "../../abi/limits.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
 import type { Errno } from "../../abi/units.ts";
@@ -86,6 +87,7 @@ function allocate(fs: Mounted, row: number, lblk: number, run: number, credits: 
     // Of the promises the allocation has used those for the clusters that it took. What its map gave back is none.
     const used = edit.groups.claimed - before;
     edit.groups.claim(clearDelayed(fs, row, lblk, created.length) - used);
+    fs.machine.trace(FsEv.AllocateBlocks, 0, ino, lblk | 0, created.pblk | 0, created.length);
     return 0;
   });
 }

@@ -20,7 +20,7 @@ import { HOME_EXPIRE_NS, J } from "./state.ts";
 import type { JournalState } from "./state.ts";
 import { fail } from "./transaction.ts";
 
-const Phase = { Idle: 0, Write: 1, Flush: 2, FlushEnd: 3, Super: 4, SuperEnd: 5 } as const;
+export const Phase = { Idle: 0, Write: 1, Flush: 2, FlushEnd: 3, Super: 4, SuperEnd: 5 } as const;
 const NONE = -1;
 
 /** True when it went on. */

@@ -45,7 +45,7 @@ import { J } from "./state.ts";
 import type { JournalState } from "./state.ts";
 import { fail, reserved } from "./transaction.ts";
 
-const Phase = {
+export const Phase = {
   Idle: 0,
   Start: 1,
   Log: 2,

@@ -21,7 +21,9 @@
  */
 import type { BlockDevice } from "../../abi/block.ts";
 import { EIO, EIOCBQUEUED, EOPNOTSUPP, EUCLEAN } from "../../abi/errno.ts";
+import { FsEv } from "../../abi/events.ts";
 import type { EvictMemory } from "../../abi/evict.ts";
+import type { EventSink } from "../../abi/machine.ts";
 import type { Errno, Nanos } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
 import { IoKind } from "../block_io.ts";
@@ -59,6 +61,7 @@ export interface Jbd2Options {
   readonly now?: () => Nanos;
   /** Seconds since 1970 at now() = 0. */
   readonly epochSec?: number;
+  readonly trace?: EventSink;
 }
 
 export function openJbd2(options: Jbd2Options): Jbd2 | JournalFault {
@@ -84,6 +87,7 @@ export class Jbd2 {
   readonly #revokes: number;
   readonly #super: Uint8Array | undefined;
   readonly #sequence: number;
+  readonly #trace: EventSink;
 
   /** Reads and writes no state: reset(), or restart() on a restored one. */
   constructor(
@@ -104,6 +108,7 @@ export class Jbd2 {
       log,
     });
     this.state = state;
+    this.#trace = options.trace ?? (() => {});
     this.#super = superblock;
     this.#sequence = log?.super.sequence ?? 0;
     this.#revokes = Math.min(state.perRevokeBlock, CALL_FORGETS_MAX);
@@ -142,11 +147,14 @@ export class Jbd2 {
    * of them when left out. 0; EIOCBQUEUED; EROFS; ENOSPC for a call that is larger than a transaction.
    */
   begin(credits: number, revokes: number = this.#revokes): 0 | Errno {
-    return begin(this.state, credits, revokes);
+    const began = begin(this.state, credits, revokes);
+    if (began === 0) this.#trace(FsEv.HandleStart, 0, this.tid, credits, 0, 0);
+    return began;
   }
 
   merge(): void {
     merge(this.state);
+    this.#trace(FsEv.HandleStop, 0, this.tid, this.buffers.slots.count[SlotState.Running]!, 0, 0);
   }
 
   abort(): void {
@@ -234,8 +242,8 @@ export class Jbd2 {
     let moved = buffers.io.poll();
     if (words[J.Aborted] === 0) {
       moved = stepFastCommit(state) || moved;
-      moved = stepCommit(state) || moved;
-      if (state.hasLog && words[J.Aborted] === 0) moved = stepCheckpoint(state) || moved;
+      moved = this.#stepCommit() || moved;
+      if (state.hasLog && words[J.Aborted] === 0) moved = this.#stepCheckpoint() || moved;
       if (buffers.pressed && this.#isIdle()) {
         buffers.pressed = false;
         moved = true;
@@ -245,6 +253,25 @@ export class Jbd2 {
       moved = true;
     }
     return stepFlush(state) || moved;
+  }
+
+  #stepCommit(): boolean {
+    const { words } = this.state;
+    const before = words[J.Phase]!;
+    const moved = stepCommit(this.state);
+    const after = words[J.Phase]!;
+    if (after !== before) this.#trace(FsEv.CommitPhase, 0, words[J.CommitTid]!, before, after, 0);
+    return moved;
+  }
+
+  #stepCheckpoint(): boolean {
+    const { words } = this.state;
+    const before = words[J.HomePhase]!;
+    const moved = stepCheckpoint(this.state);
+    const after = words[J.HomePhase]!;
+    const waiting = this.buffers.slots.count[SlotState.Checkpoint]!;
+    if (after !== before) this.#trace(FsEv.CheckpointPhase, 0, before, after, waiting, 0);
+    return moved;
   }
 
   /** Nothing but clean blocks. */
