@@ -8,14 +8,11 @@ import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
 import { O_CREAT, O_EXCL, O_TRUNC, O_WRONLY } from "../../kernel/abi/fcntl.ts";
 import * as ERRNO from "../../kernel/abi/errno.ts";
 import { isErr } from "../../kernel/abi/errno.ts";
-import { nanos } from "../../kernel/abi/units.ts";
-import { growingArena } from "../../kernel/lib/growing_arena.ts";
-import { type BareFs, bareFs, isRefusal, mountOptions, Vfs } from "../../kernel/index.ts";
+import { type BareFs, bareFs, isRefusal, mountOptions } from "../../kernel/index.ts";
 import { EXIT, UserError } from "../cli/exit.ts";
 import { openFileDisk } from "../disk/file.ts";
 
 const CHUNK_BYTES = 1 << 20;
-const ROOT = { uid: 0, gid: 0 };
 
 export interface PutOptions {
   readonly image: string;
@@ -73,10 +70,7 @@ function copy(
   mode: number,
   force: boolean,
 ): { readonly bytes: number; readonly error: number } {
-  const vfs = new Vfs({ memory: growingArena(), now: () => nanos(0) });
-  vfs.reset();
-  vfs.mountRoot(vfs.attachFs(bare.fs));
-  const task = vfs.newTask(ROOT);
+  const { vfs, task } = bare;
   const path = to.startsWith("/") ? to : `/${to}`;
   const flags = O_WRONLY | O_CREAT | (force ? O_TRUNC : O_EXCL);
   const fd = bare.run(() => vfs.open(task, path, flags, mode));

@@ -5,8 +5,9 @@
  *
  * - bareFs(options)      BareFs; or Refusal, when it cannot be mounted
  * - run(call)            makes a call until it does not wait any more, and the file system goes on in between
+ * - vfs, task            a VFS with this file system at its root, made when it is first asked for, and root's task on it
  * - unmount()            0 when all is on the device, and clean
- * - save(), load(saved)  all of its state as bytes, between two calls; the device's content is not part of it
+ * - save(), load(saved)  the file system's state as bytes, between two calls; neither the device's nor the VFS's
  *
  * Memory is taken by the size of the device, up to what a small machine would give; `pages`, `buffers` and `inodes` say
  * otherwise.
@@ -30,6 +31,7 @@ import type { MountOptions } from "./ext4/mount_options.ts";
 import { isRefusal } from "./ext4/super.ts";
 import type { Refusal } from "./ext4/super.ts";
 import { CALL_WORDS } from "./vfs/file_system.ts";
+import { Vfs } from "./vfs/vfs.ts";
 
 export interface BareOptions {
   readonly device: BlockDevice;
@@ -64,6 +66,8 @@ export class BareFs {
   readonly #filemap: Filemap;
   readonly #memory: GrowingArena;
   readonly #idle: () => void;
+  #vfs: Vfs | undefined;
+  #task = 0;
 
   constructor(fs: Ext4, filemap: Filemap, cache: PageCache, memory: GrowingArena, idle: () => void) {
     this.fs = fs;
@@ -71,6 +75,22 @@ export class BareFs {
     this.#filemap = filemap;
     this.#memory = memory;
     this.#idle = idle;
+  }
+
+  get vfs(): Vfs {
+    if (this.#vfs === undefined) {
+      const memory = growingArena();
+      this.#vfs = new Vfs({ memory, now: this.fs.fs.machine.now });
+      this.#vfs.reset();
+      this.#vfs.mountRoot(this.#vfs.attachFs(this.fs));
+      this.#task = this.#vfs.newTask({ uid: 0, gid: 0 });
+    }
+    return this.#vfs;
+  }
+
+  get task(): number {
+    void this.vfs;
+    return this.#task;
   }
 
   save(): Uint8Array {

@@ -5,7 +5,7 @@
  * Inode 0 is nobody. What lost its last name is an orphan on the disk and lives on while it is held; the last release
  * gives it back, in as many transactions as it takes, in step() when the caller does not wait.
  */
-import { EIOCBQUEUED, ENOENT, EFSCORRUPTED } from "../../abi/errno.ts";
+import { EIOCBQUEUED, ENFILE, ENOENT, EFSCORRUPTED } from "../../abi/errno.ts";
 import { WAIT_ANY } from "../../abi/page_cache.ts";
 import type { BlockDevice } from "../../abi/block.ts";
 import type { Errno } from "../../abi/units.ts";
@@ -54,6 +54,7 @@ import { getXattr, listXattr, removeXattr, setXattr } from "./xattr_edit.ts";
 
 /** Pages that one step of the flusher starts to write. */
 const FLUSH_PAGES = 64;
+const HOLD_STEPS_MAX = 64;
 
 /** What a name in a directory names; an errno when nothing. */
 function nameOf({ blocks, sb }: Edit, dir: number, name: Uint8Array): number {
@@ -254,9 +255,12 @@ export class Ext4 implements FileSystem {
     return this.#released(done);
   }
 
+  /** When all rows are in use, what can be done at once is done to free one. */
   hold(ino: number): 0 | Errno {
-    const row = holdRow(this.fs, ino);
-    if (row < 0) return row as Errno;
+    let row = holdRow(this.fs, ino);
+    for (let tries = 0; row === EIOCBQUEUED && tries < HOLD_STEPS_MAX && this.step(); tries++)
+      row = holdRow(this.fs, ino);
+    if (row < 0) return ENFILE;
     this.fs.inodes.holds[row]!++;
     return 0;
   }

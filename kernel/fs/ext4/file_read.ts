@@ -20,7 +20,7 @@ import { openPages, readCall, runCall } from "./call.ts";
 import { MAP_BLOCKS_MAX } from "./extent.ts";
 import { mapBlock, readFile } from "./file.ts";
 import { inodeAt } from "./group.ts";
-import { inodeFlags, inodeSeconds, inodeType } from "./inode.ts";
+import { inodeFlags, inodeNanos, inodeSeconds, inodeType } from "./inode.ts";
 import { TOUCH_ATIME, touch } from "./inode_edit.ts";
 import { INODE, INODE_FLAG, S_IFREG } from "./layout.ts";
 import type { Mounted } from "./mounted.ts";
@@ -100,13 +100,15 @@ export function touchRead(fs: Mounted, ino: number): void {
     const { view } = buffers;
     const at = inodeAt(buffers, sb, ino);
     if (at < 0) return 0;
-    const atime = inodeSeconds(sb, view, at, INODE.i_atime, INODE.i_atime_extra);
     if (options.atime === "strict") return 1;
-    const others = Math.max(
-      inodeSeconds(sb, view, at, INODE.i_mtime, INODE.i_mtime_extra),
-      inodeSeconds(sb, view, at, INODE.i_ctime, INODE.i_ctime_extra),
-    );
-    return atime <= others || atime + DAY_SEC <= fs.edit.sec ? 1 : 0;
+    const sec = inodeSeconds(sb, view, at, INODE.i_atime, INODE.i_atime_extra);
+    const nsec = inodeNanos(sb, view, at, INODE.i_atime_extra);
+    const isBehind = (field: number, extra: number): boolean => {
+      const other = inodeSeconds(sb, view, at, field, extra);
+      return sec < other || (sec === other && nsec <= inodeNanos(sb, view, at, extra));
+    };
+    const due = isBehind(INODE.i_mtime, INODE.i_mtime_extra) || isBehind(INODE.i_ctime, INODE.i_ctime_extra);
+    return due || sec + DAY_SEC <= fs.edit.sec ? 1 : 0;
   });
   if (due !== 1) return;
   const touched = runCall(fs, 1, (edit) => {

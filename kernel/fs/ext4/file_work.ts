@@ -40,7 +40,7 @@ import { closePagesOf } from "./rows.ts";
 
 const created: Created = { pblk: 0, length: 0, unwritten: false, isNew: false };
 /** Blocks that one transaction of a piece of work may change beside the map. */
-const EXTRA_CREDITS = 8;
+export const EXTRA_CREDITS = 8;
 const BUDGET_MAX = 256;
 
 /** Blocks of the map and the groups that one transaction of it may change. */

@@ -29,11 +29,14 @@ import { Jbd2, openJbd2 } from "../jbd2/jbd2.ts";
 import { superChecksum } from "./csum.ts";
 import { DataOwner } from "./data_io.ts";
 import { onError, putErrors } from "./errors.ts";
+import { EXTRA_CREDITS } from "./file_work.ts";
 import { settleWork, syncAll } from "./fsync.ts";
 import { INCOMPAT, RO_COMPAT, SB, SUPER_OFFSET } from "./layout.ts";
 import { MOUNT_DEFAULTS, optionsFault } from "./mount_options.ts";
 import type { MountOptions } from "./mount_options.ts";
 import { FS, Mounted } from "./mounted.ts";
+import { UNMAP_CREDITS_MIN } from "./map_edit.ts";
+import { renameCredits } from "./namei.ts";
 import { PolledBlocks } from "./polled_blocks.ts";
 import { journalMap, recover } from "./recover.ts";
 import { Space } from "./space.ts";
@@ -61,8 +64,9 @@ export interface MountParts {
 }
 
 const NOTHING = (): void => {};
-/** Blocks that the map of a journal and the rest of a mount take beside the descriptors: a map of indirect blocks is the worst. */
-const LOOKED_AT_MAX = 1_100;
+/** Blocks that a mount looks at beside the descriptors: mostly the journal's map, as extents and as a block map. */
+const LOOKED_AT_EXTENTS = 128;
+const LOOKED_AT_INDIRECT = 1_100;
 
 const refuse = (errno: Errno, reason: string): Refusal => ({ errno, reason });
 
@@ -183,7 +187,7 @@ export function mountExt4(parts: MountParts): Mounted | Refusal {
   try {
     return mountUnchecked(parts);
   } catch (end) {
-    if (end instanceof CallEnd) return refuse(end.errno, "a block that the mount needs cannot be read");
+    if (end instanceof CallEnd) return refuse(end.errno, "blocks that the mount needs cannot be read, or are too many");
     throw end;
   }
 }
@@ -202,10 +206,22 @@ function mountUnchecked(parts: MountParts): Mounted | Refusal {
   const readOnly = asked.readOnly || sb.readOnlyFor.length > 0;
   const options = { ...asked, readOnly };
 
-  const blocks = new PolledBlocks(device, sb.blockSize, sb.blocksCount, LOOKED_AT_MAX + sb.descBlocks, idle);
+  const blocks = new PolledBlocks(
+    device,
+    sb.blockSize,
+    sb.blocksCount,
+    (sb.hasExtents ? LOOKED_AT_EXTENTS : LOOKED_AT_INDIRECT) + sb.descBlocks,
+    idle,
+  );
   const journal = openJournalOf(parts, blocks, sb, options);
   if (isRefusal(journal)) return journal;
   journal.reset();
+  const least = Math.max(renameCredits(sb), UNMAP_CREDITS_MIN + EXTRA_CREDITS);
+  if (journal.creditsMax < least)
+    return refuse(
+      EINVAL,
+      `a call may change ${least} blocks: the journal, or ${parts.buffers} buffers, take too few at once`,
+    );
   const space = new Space(blocks, sb, { journal: sb.journalIno !== 0 }, memory);
   const superAt = blocks.at(sb.superBlock);
   const fs = new Mounted({

@@ -3,16 +3,16 @@
  * a buffer cache.
  *
  * - new PolledBlocks(device, blockSize, count, room, idle)   `room`: different blocks that will be looked at, at most
- * - at(block)       throws CallEnd with EIO when it cannot be read
+ * - at(block)       throws CallEnd: EIO when it cannot be read, ENOMEM when there is no room for it
  */
 import type { BlockDevice } from "../../abi/block.ts";
-import { EIO } from "../../abi/errno.ts";
-import { assert } from "../../lib/assert.ts";
+import { EIO, ENOMEM } from "../../abi/errno.ts";
 import { readDirect } from "../../../drivers/index.ts";
 import { CallEnd } from "../blocks.ts";
 import type { Blocks } from "../blocks.ts";
 
 const FAILED = new CallEnd(EIO);
+const CROWDED = new CallEnd(ENOMEM);
 
 export class PolledBlocks implements Blocks {
   readonly bytes: Uint8Array;
@@ -38,7 +38,7 @@ export class PolledBlocks implements Blocks {
     if (!(block >= 0 && block < this.count)) return -1;
     const known = this.#addresses.get(block);
     if (known !== undefined) return known;
-    assert(this.#addresses.size < this.#room, "PolledBlocks: more blocks are looked at than there is room for");
+    if (this.#addresses.size >= this.#room) throw CROWDED;
     const at = this.#addresses.size * this.blockSize;
     const into = this.bytes.subarray(at, at + this.blockSize);
     if (readDirect(this.#device, block * this.blockSize, into, this.#idle) !== this.blockSize) throw FAILED;

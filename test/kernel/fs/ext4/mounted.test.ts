@@ -218,6 +218,7 @@ const KINDS: readonly (readonly [string, MountedOptions])[] = [
   ["nodelalloc", { mount: "nodelalloc" }],
   ["journalled data", { mount: "data=journal" }],
   ["no journal", { features: features("^has_journal") }],
+  ["block maps", { features: features("^extent,^64bit") }],
   ["bigalloc", { features: features("bigalloc,^resize_inode"), sizeBytes: 24 * MIB }],
   ["inline data", { features: features("inline_data") }],
   ["few pages, buffers and inodes", { pages: 72, buffers: 400, inodes: 3 }],
