@@ -4,6 +4,7 @@
  * - describeState(explorer, segment, set)    verdict and timeline
  * - rolesOf(image)(write)                    what a write is to the file system, by the image before it: "journal: commit
  *                                            of transaction 7", "inode table: inodes 1..16", "data or map block 300"
+ * - roleOf(image, sb, block)                 the same of a block that is not the journal's
  */
 import {
   descAt,

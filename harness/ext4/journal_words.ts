@@ -1,7 +1,8 @@
 /**
  * A journal in words, block by block: `orrery ext4 log`.
  *
- * - journalLines(journal, everything)   from the tail on, until the log ends and why; or all blocks of the ring as they lie
+ * - journalLines(journal, everything, say)   from the tail on, until the log ends and why; or all blocks of the ring as
+ *                                       they lie. `say` may name the block of the file system that a copy is of
  * - fastCommitLines(image, sb, journal) the fast-commit area, tag by tag
  */
 import {
@@ -58,7 +59,7 @@ export function superText(journal: Journal): string {
 }
 
 /** Whether a block looks like one of the journal's own, and of which transaction. */
-function* ring(journal: Journal, everything: boolean): Generator<JournalLine> {
+function* ring(journal: Journal, everything: boolean, say: SayBlock): Generator<JournalLine> {
   const { image, first, last } = journal;
   const wrap = (block: number): number => (block >= last ? block - (last - first) : block);
   let block = everything ? first : journal.start;
@@ -81,7 +82,7 @@ function* ring(journal: Journal, everything: boolean): Generator<JournalLine> {
     }
     const type = headerType(journal, at);
     if (type === JBLOCK_DESCRIPTOR) {
-      const tags = [...tagLines(journal, at, wrap(block + 1), found, wrap)];
+      const tags = [...tagLines(journal, at, wrap(block + 1), found, wrap, say)];
       yield { block, tid: found, kind: "descriptor", text: `${tags.length} blocks follow` };
       yield* tags;
       block = wrap(block + tags.length + 1);
@@ -107,13 +108,14 @@ function* tagLines(
   from: number,
   tid: number,
   wrap: (block: number) => number,
+  say: SayBlock,
 ): Generator<JournalLine> {
   const end = at + journal.blockSize - (journal.csum >= 2 ? jbd2Layout.JTAIL.bytes : 0);
   let block = from;
   for (let tag = at + JHEADER.bytes; tag + journal.tagBytes <= end;) {
     const flags = tagFlags(journal, tag);
     const words = FLAGS.filter(([bit]) => (flags & bit) !== 0).map(([, word]) => `, ${word}`);
-    yield { block, tid, kind: "data", text: `block ${tagBlock(journal, tag)} of the file system${words.join("")}` };
+    yield { block, tid, kind: "data", text: `${say(tagBlock(journal, tag))}${words.join("")}` };
     block = wrap(block + 1);
     tag += journal.tagBytes + ((flags & jbd2Layout.JFLAG_SAME_UUID) !== 0 ? 0 : jbd2Layout.JUUID_BYTES);
     if ((flags & jbd2Layout.JFLAG_LAST_TAG) !== 0) return;
@@ -138,9 +140,13 @@ function revokeText(journal: Journal, at: number): string {
   return `${blocks.length} revoked: ${blocks.slice(0, REVOKED_SHOWN).join(" ")}${more}`;
 }
 
-export function journalLines(journal: Journal, everything: boolean): JournalLine[] {
+type SayBlock = (block: number) => string;
+
+const numberOf: SayBlock = (block) => `block ${block} of the file system`;
+
+export function journalLines(journal: Journal, everything: boolean, say: SayBlock = numberOf): JournalLine[] {
   const head: JournalLine = { block: 0, tid: journal.sequence, kind: "superblock", text: superText(journal) };
-  return journal.start === 0 && !everything ? [head] : [head, ...ring(journal, everything)];
+  return journal.start === 0 && !everything ? [head] : [head, ...ring(journal, everything, say)];
 }
 
 const TAG_NAMES = new Map<number, string>(Object.entries(FC_TAG).map(([name, tag]) => [tag, name]));
