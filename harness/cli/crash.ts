@@ -244,7 +244,7 @@ async function openState(id: string, { base, log, policy }: JudgeOptions) {
 
 async function show(id: string, options: JudgeOptions & { readonly image?: string }): Promise<void> {
   const { explorer, segment, parsed } = await openState(id, options);
-  const { describeState, lostOf } = await import("../crash/timeline.ts");
+  const { beforeCrash, describeState, lostOf } = await import("../crash/timeline.ts");
   const { storeState } = await import("../crash/referee.ts");
   const found = describeState(explorer, segment, parsed.set);
   if (options.image !== undefined) {
@@ -252,6 +252,7 @@ async function show(id: string, options: JudgeOptions & { readonly image?: strin
     storeState(explorer.disk.image, options.image, explorer.recorded.base.length);
   }
   const { verdict, timeline } = found;
+  const before = beforeCrash(timeline);
   emit(options.format, {
     document: {
       schema: 1,
@@ -263,7 +264,11 @@ async function show(id: string, options: JudgeOptions & { readonly image?: strin
       timeline,
     },
     title: `${id}: ${verdict.class}${verdict.why === "" ? "" : `: ${verdict.why}`}`,
-    rows: timeline,
+    rows: before,
+    notes: [
+      `promised by then: ${found.markers.length === 0 ? "nothing" : found.markers.join(", ")}`,
+      ...(before.length < timeline.length ? [`${timeline.length - before.length} writes came after the crash`] : []),
+    ],
   });
   if (verdict.class !== "clean" && verdict.class !== "superblockTear") process.exitCode = EXIT.invariant;
 }

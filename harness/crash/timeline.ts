@@ -45,9 +45,12 @@ export interface DescribedState {
 
 /** Behind the crash. */
 const NOT_YET = "not yet written";
+/** Writes up to the crash, of a timeline. */
+export const beforeCrash = (timeline: readonly TimelineRow[]): TimelineRow[] =>
+  timeline.filter(({ fate }) => fate !== NOT_YET);
 /** Writes that a crash took, of a timeline. */
 export const lostOf = (timeline: readonly TimelineRow[]): TimelineRow[] =>
-  timeline.filter(({ fate }) => fate !== "there" && fate !== NOT_YET);
+  beforeCrash(timeline).filter(({ fate }) => fate !== "there");
 
 const { JBD2_MAGIC, JHEADER, JBLOCK_COMMIT, JBLOCK_DESCRIPTOR, JBLOCK_REVOKE } = jbd2Layout;
 

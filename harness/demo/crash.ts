@@ -28,7 +28,7 @@ import type { JournalLine } from "../ext4/journal_words.ts";
 import { walkTree } from "../ext4/tree.ts";
 
 const MIB = 2 ** 20;
-const BASE = { sizeBytes: 8 * MIB, blockSize: 4096, journalBytes: 4 * MIB };
+const BASE = { sizeBytes: 12 * MIB, blockSize: 4096, journalBytes: 4 * MIB };
 const OLD_BYTES = 9000;
 const NEW_BYTES = 6000;
 
