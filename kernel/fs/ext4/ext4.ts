@@ -25,7 +25,7 @@ import { inodeAt } from "./group.ts";
 import { LINKABLE, NAMELESS, NO_ROW, SIZE_UNKNOWN, WORK } from "./icache.ts";
 import { inodeLinks } from "./inode.ts";
 import { getattr, setattr } from "./inode_edit.ts";
-import { INO_ROOT } from "./layout.ts";
+import { INO_ROOT, S_IFMT, S_IFREG } from "./layout.ts";
 import { unmountExt4 } from "./mount.ts";
 import type { Mounted } from "./mounted.ts";
 import { FS } from "./mounted.ts";
@@ -90,7 +90,9 @@ export class Ext4 implements FileSystem {
     const { inodes, buffers, sb } = this.fs;
     const done = readCall(this.fs, () => getattr(buffers, sb, ino, out));
     const row = inodes.find(ino);
-    if (done === 0 && row !== NO_ROW && inodes.size[row] !== SIZE_UNKNOWN) {
+    // Only files are larger in memory than on the disk.
+    const isFile = done === 0 && (out.mode & S_IFMT) === S_IFREG;
+    if (isFile && row !== NO_ROW && inodes.size[row] !== SIZE_UNKNOWN) {
       out.size = inodes.size[row]!;
       out.sectors += (inodes.delayed[row]! * sb.blockSize * 2 ** sb.clusterBits) / 512;
     }

@@ -70,13 +70,6 @@ function finish(fs: Mounted, call: Float64Array): number {
   return call[C.failed]!;
 }
 
-/** Steps until the device has to be waited for: on a disk in memory all is done before a call returns. */
-export function pumped(fs: Mounted, call: () => number): number {
-  let result = call();
-  while (result === EIOCBQUEUED && fs.journal.step()) result = call();
-  return result;
-}
-
 export function fsyncData(fs: Mounted, ino: number, dataOnly: boolean, call: Float64Array): number {
   const row = rowOf(fs, ino);
   if (row < 0) return row;

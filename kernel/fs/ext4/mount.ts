@@ -12,7 +12,7 @@
  * Both poll the device for the few blocks that no journal protects; `idle` lets the world go on meanwhile (virtual time).
  */
 import type { BlockDevice } from "../../abi/block.ts";
-import { SECTOR_SIZE } from "../../abi/block.ts";
+import { BlockOp, SECTOR_SIZE } from "../../abi/block.ts";
 import { EFSBADCRC, EINVAL, EIO, EIOCBQUEUED, EOPNOTSUPP } from "../../abi/errno.ts";
 import type { EvictMemory } from "../../abi/evict.ts";
 import type { Machine } from "../../abi/machine.ts";
@@ -25,7 +25,8 @@ import { BlockImage, imageBuffer } from "../block_image.ts";
 import { deviceFits, IoKind } from "../block_io.ts";
 import { CallEnd } from "../blocks.ts";
 import type { Blocks } from "../blocks.ts";
-import { Jbd2, openJbd2 } from "../jbd2/jbd2.ts";
+import { openJbd2 } from "../jbd2/jbd2.ts";
+import type { Jbd2 } from "../jbd2/jbd2.ts";
 import { superChecksum } from "./csum.ts";
 import { DataOwner } from "./data_io.ts";
 import { onError, putErrors } from "./errors.ts";
@@ -44,7 +45,6 @@ import { isRefusal, readSuper } from "./super.ts";
 import type { Refusal, Super } from "./super.ts";
 import { putMounted, putUnmounted, writeSuper } from "./super_state.ts";
 import { orderedData } from "./writeback.ts";
-import { BlockOp } from "../../abi/block.ts";
 
 export interface MountParts {
   readonly device: BlockDevice;
@@ -168,7 +168,7 @@ function openJournalOf(parts: MountParts, blocks: Blocks, sb: Super, options: Mo
     epochSec: parts.bootSec ?? 0,
     trace: machine.trace,
   };
-  if (sb.journalIno === 0) return openChecked(openJbd2(common));
+  if (sb.journalIno === 0) return openJbd2(common);
   const map = journalMap(blocks, sb);
   if (!(map instanceof Int32Array)) return map;
   const at = blocks.at(map[0]!);
@@ -178,10 +178,8 @@ function openJournalOf(parts: MountParts, blocks: Blocks, sb: Super, options: Mo
     wide: sb.has64bit,
     asyncCommit: options.asyncCommit,
   } as const;
-  return openChecked(openJbd2({ ...common, log: { superblock, map }, features }));
+  return openJbd2({ ...common, log: { superblock, map }, features });
 }
-
-const openChecked = (opened: ReturnType<typeof openJbd2>): Jbd2 | Refusal => opened;
 
 export function mountExt4(parts: MountParts): Mounted | Refusal {
   try {

@@ -11,7 +11,6 @@
  *   io       request of the page cache -> its pages, device requests that have not ended, first error, transaction
  *   pending  transaction's low bits -> device requests with data that must end before it commits
  */
-import { EIOCBQUEUED } from "../../abi/errno.ts";
 import type { EvictMemory } from "../../abi/evict.ts";
 import { CACHE_IOS_MAX, IO_PAGES_MAX } from "../../abi/limits.ts";
 import type { Machine } from "../../abi/machine.ts";
@@ -170,6 +169,3 @@ export class Mounted {
     this.edit.nsec = now - seconds * NS_PER_SEC;
   }
 }
-
-/** A call that had to wait only for something that has ended meanwhile. */
-export const mustWait = (result: number): boolean => result === EIOCBQUEUED;

@@ -240,7 +240,7 @@ describe("a mounted ext4 holds what was written", () => {
         // A sample goes to e2fsck, too.
         run.close(ext4Tools && runs++ === 0);
       }),
-      { seed: 20_261_128, numRuns: 6 },
+      { seed: 20_261_128, numRuns: 4 },
     );
   });
 });

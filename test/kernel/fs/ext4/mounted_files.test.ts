@@ -160,6 +160,14 @@ describe("space", () => {
   });
 });
 
+it("a directory that was synced shows its size when it grows", () => {
+  const { bare } = mounted();
+  expect([fsync(bare, 2), statOf(bare, 2).size]).toEqual([0, 1024]);
+  for (let n = 0; n < 60; n++) create(bare, `a name of some length ${n}`);
+  expect(statOf(bare, 2).size).toBeGreaterThan(1024);
+  expect(fsync(bare, 2)).toBe(0);
+});
+
 describe("limits", () => {
   it("EFBIG at the end of what a map can hold; fewer bytes before it", () => {
     const { bare } = mounted({ blockSize: 4096, sizeBytes: 16 * MIB });
