@@ -3,7 +3,7 @@
  * the mounted tree is the model's, and after unmounting the image is clean and holds the same tree.
  */
 import { nextBelow, prng } from "../kernel/lib/prng.ts";
-import { DATA_MODES, FEATURE_SETS, Workload, generate } from "../harness/index.ts";
+import { DATA_MODES, FEATURE_SETS, Workload, scriptFor } from "../harness/index.ts";
 import type { FeatureSet, ScriptOp } from "../harness/index.ts";
 import type { FuzzResult, FuzzTarget } from "./target.ts";
 
@@ -20,7 +20,7 @@ function runCase(seed: number, twist?: Twist): string | undefined {
   const features = SETS[nextBelow(state, SETS.length)]!;
   const mode = DATA_MODES[nextBelow(state, DATA_MODES.length)]!;
   const burstMax = nextBelow(state, 4) === 0 ? 200 : 40;
-  const ops = generate(seed, { ops: OPS, fileBytesMax: FILE_BYTES_MAX, burstMax });
+  const ops = scriptFor(features, seed, { ops: OPS, fileBytesMax: FILE_BYTES_MAX, burstMax });
   const place = `${features}, ${mode}`;
   try {
     const workload = new Workload({ features, mode });

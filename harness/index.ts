@@ -16,7 +16,7 @@ export { DamagedImage, KINDS as DAMAGE_KINDS } from "./ext4/damage/damage.ts";
 export { ABSENT_NAME } from "./ext4/damage/hostile.ts";
 export { SMALL_IMAGES } from "./ext4/damage/small_images.ts";
 export type { SmallImage } from "./ext4/damage/small_images.ts";
-export { DATA_MODES, FEATURE_SETS, Workload } from "./ext4/script/workload.ts";
+export { DATA_MODES, FEATURE_SETS, Workload, scriptFor } from "./ext4/script/workload.ts";
 export type { FeatureSet } from "./ext4/script/workload.ts";
 export { generate } from "./ext4/script/generate.ts";
 export type { Op as ScriptOp } from "./ext4/script/op.ts";

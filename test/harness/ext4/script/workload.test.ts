@@ -4,9 +4,8 @@ import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { generate } from "../../../../harness/ext4/script/generate.ts";
 import { parseScript } from "../../../../harness/ext4/script/parse.ts";
-import { DATA_MODES, FEATURE_SETS, Workload } from "../../../../harness/ext4/script/workload.ts";
+import { DATA_MODES, FEATURE_SETS, Workload, scriptFor } from "../../../../harness/ext4/script/workload.ts";
 import type { DataMode, FeatureSet } from "../../../../harness/ext4/script/workload.ts";
 import { findTool } from "../../../../harness/qemu/packages.ts";
 import { scratch } from "../../orrery.ts";
@@ -24,7 +23,7 @@ const PAIRS = SETS.map((features, n): [FeatureSet, DataMode, number] => [
 /** The disk after a random script, compared with the model. */
 function worked(features: FeatureSet, mode: DataMode, seed: number): Workload {
   const workload = new Workload({ features, mode });
-  const ops = generate(seed, { ops: 120, fileBytesMax: 120_000, burstMax: seed % 2 === 0 ? 150 : 40 });
+  const ops = scriptFor(features, seed, { ops: 120, fileBytesMax: 120_000, burstMax: seed % 2 === 0 ? 150 : 40 });
   for (const op of ops) expect(workload.apply(op)).toBe(undefined);
   expect(workload.compare()).toBe(undefined);
   expect(workload.finishUp()).toBe(undefined);
@@ -73,7 +72,7 @@ describe.skipIf(!guest)("a real Linux (needs qemu-system-x86, busybox-static and
     "mounts what a script left (%s, %s), and sees the model's tree",
     async (features, mode) => {
       const workload = new Workload({ features, mode });
-      for (const op of generate(77, { ops: 60, fileBytesMax: 60_000, burstMax: 20 })) workload.apply(op);
+      for (const op of scriptFor(features, 77, { ops: 60, fileBytesMax: 60_000, burstMax: 20 })) workload.apply(op);
       expect(workload.finishUp()).toBe(undefined);
       const { lines, messages } = await reader.read(workload.disk.bytes.slice());
       const shown = lines.filter((line) => !line.endsWith(" lost+found"));
