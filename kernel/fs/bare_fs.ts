@@ -24,6 +24,7 @@ import { type GrowingArena, growingArena, load, save } from "../lib/growing_aren
 import { nextBelow, PRNG_WORDS, seedPrng } from "../lib/prng.ts";
 import { adopt, EVICT_POLICIES, Filemap, pageCacheOf, PageFrames } from "../../mm/index.ts";
 import { FileStore } from "./ext4/data_store.ts";
+import { dataInFlight } from "./ext4/data_io.ts";
 import { Ext4 } from "./ext4/ext4.ts";
 import { NO_MAPPING } from "./ext4/icache.ts";
 import { mountExt4 } from "./ext4/mount.ts";
@@ -94,6 +95,7 @@ export class BareFs {
   }
 
   save(): Uint8Array {
+    assert(!dataInFlight(this.fs.fs), "bareFs: save() with file data in flight; step() until they have arrived");
     return save(this.#memory);
   }
 

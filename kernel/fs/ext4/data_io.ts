@@ -11,6 +11,7 @@
  * - openIo, addIo, closeIo       a request of the page cache: its answer is 0, EIOCBQUEUED or an errno
  * - openAway, addAway, closeAway a page that is written away
  * - DataOwner                    is told by block_io.ts what ended later
+ * - dataInFlight(fs)             whether anything has not ended
  */
 import { BlockOp } from "../../abi/block.ts";
 import { EIOCBQUEUED } from "../../abi/errno.ts";
@@ -105,6 +106,10 @@ export function closeAway(fs: Mounted, away: number): void {
   fs.awaySlot[away] = NO_AWAY;
   fs.marks.set(row, index, fs.marks.get(row, index) & ~MARK_AWAY);
 }
+
+/** Requests hold the frames that they are about: they are no part of a saved state. */
+export const dataInFlight = (fs: Mounted): boolean =>
+  fs.ioLeft.some((left) => left > 0) || fs.awaySlot.some((slot) => slot !== NO_AWAY);
 
 export class DataOwner implements IoOwner {
   readonly #fs: Mounted;
