@@ -50,7 +50,8 @@ export function checkGroups(state: CheckState): boolean {
     if (!place(state, group, "inode table", gdInodeTable(sb, image.view, at), sb.itableBlocks)) usable = false;
     if (gdItableUnused(sb, image.view, at) > sb.inodesPerGroup)
       state.report("group", `group ${group} claims more unused inodes than it has`);
-    if (!hasGroupCsum(state) && (gdFlags(image.view, at) & BG_INODE_UNINIT) !== 0)
+    const says = (gdFlags(image.view, at) & BG_INODE_UNINIT) !== 0 || gdItableUnused(sb, image.view, at) > 0;
+    if (!hasGroupCsum(state) && says)
       state.report("group", `group ${group} is uninitialised without checksums on descriptors`);
   }
   return usable;
