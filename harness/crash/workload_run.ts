@@ -46,6 +46,8 @@ export interface WorkloadRun {
   readonly promises: Promises;
   /** Calls that failed: none may, unless the disk was full. */
   readonly failed: readonly string[];
+  /** Fast commits that were written. */
+  readonly fastCommits: number;
 }
 
 const XATTR = "user.orrery";
@@ -118,7 +120,8 @@ export function runWorkload(base: CrashBase, calls: readonly AceCall[], options:
   for (const call of calls) runner.call(call);
   runner.end();
   const recorded = recordedOf(base.image, entries, "the recording");
-  return { recorded, promises: new ModelPromises(runner.tree, runner.marks, options.data), failed: runner.failed };
+  const promises = new ModelPromises(runner.tree, runner.marks, options.data);
+  return { recorded, promises, failed: runner.failed, fastCommits: bare.fs.fastCommits };
 }
 
 export function runRecovery({ image: before }: CrashBase, run: WorkloadRun, options: WorkloadOptions): WorkloadRun {
@@ -134,7 +137,8 @@ export function runRecovery({ image: before }: CrashBase, run: WorkloadRun, opti
   while (bare.fs.step());
   const all = run.recorded.markers.length;
   const promises: Promises = { broken: (state, sb) => run.promises.broken(state, sb, all) };
-  return { recorded: recordedOf(image, entries, "the recording of a recovery"), promises, failed: [] };
+  const recorded = recordedOf(image, entries, "the recording of a recovery");
+  return { recorded, promises, failed: [], fastCommits: run.fastCommits };
 }
 
 const at = (name: string): string => (name === ROOT_DIR ? name : `/${name}`);

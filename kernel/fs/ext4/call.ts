@@ -4,7 +4,7 @@
  *   begin(credits)     EIOCBQUEUED: the journal has no room now;  EROFS: it was aborted
  *     op(edit)         changes blocks, stages pages; calls groups.finish() when it is through with the map; then, when
  *                      nothing can fail any more, changes the tables
- *   merge              blocks are in the running transaction, pages are dirty
+ *   merge              blocks are in the running transaction, pages are dirty; noted is what a fast commit can say of it
  *   or abort           op returned an errno, or a block has to be read first (WAIT): nothing was done
  *
  * - runCall(fs, credits, op)    what op returned, or why it did not run
@@ -59,15 +59,18 @@ export function runAlways(fs: Mounted, credits: number, op: (edit: CallEdit) => 
   fs.words[FS.InCall] = 1;
   fs.setTime();
   fs.edit.groups.begin(fs.sb.journalIno === 0 ? 0 : fs.journal.tid);
+  fs.fast.begin(fs.journal.tid);
   const result = attempt(fs, op);
   fs.words[FS.InCall] = 0;
   closePages(fs, result >= 0);
   if (result >= 0) {
     fs.edit.groups.merge();
+    fs.fast.merge();
     fs.journal.merge();
     return result;
   }
   fs.edit.groups.abort();
+  fs.fast.abort();
   fs.journal.abort();
   if (result === ENOSPC && fs.space.pendingClusters > 0) {
     fs.journal.requestCommit(fs.journal.tid);

@@ -10,11 +10,13 @@ import { WAIT_ANY } from "../../abi/page_cache.ts";
 import type { BlockDevice } from "../../abi/block.ts";
 import type { Errno } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
+import { RENAME_EXCHANGE, RENAME_WHITEOUT } from "../vfs/file_system.ts";
 import type { EmitEntry, FileSystem, NewNode, SetAttr, Stat, StatFs } from "../vfs/file_system.ts";
 import { readCall, runCall } from "./call.ts";
 import { lookup } from "./dir.ts";
 import type { Edit } from "./edit.ts";
 import { fallocateData } from "./fallocate.ts";
+import { createNoted, linkNoted, renameNoted, unlinkNoted } from "./fast_names.ts";
 import { readLink } from "./file.ts";
 import { readData, seekData, touchRead } from "./file_read.ts";
 import { truncateData } from "./file_truncate.ts";
@@ -117,7 +119,12 @@ export class Ext4 implements FileSystem {
   }
 
   setattr(ino: number, attr: SetAttr): 0 | Errno {
-    return this.#change(1, ino, 0, (edit) => setattr(edit, ino, attr)) as 0 | Errno;
+    const change = (edit: Edit): number => {
+      const done = setattr(edit, ino, attr);
+      this.fs.fast.inode(ino);
+      return done;
+    };
+    return this.#change(1, ino, 0, change) as 0 | Errno;
   }
 
   lookup(dir: number, name: Uint8Array): number | Errno {
@@ -166,7 +173,9 @@ export class Ext4 implements FileSystem {
   }
 
   create(dir: number, name: Uint8Array, node: NewNode): number | Errno {
-    return this.#change(makeCredits(this.fs.sb), dir, 0, (edit) => ext4Create(edit, dir, name, node));
+    const change = (edit: Edit): number =>
+      createNoted(this.fs.fast, edit, dir, name, () => ext4Create(edit, dir, name, node));
+    return this.#change(makeCredits(this.fs.sb), dir, 0, change);
   }
 
   mkdir(dir: number, name: Uint8Array, node: NewNode): number | Errno {
@@ -174,7 +183,9 @@ export class Ext4 implements FileSystem {
   }
 
   symlink(dir: number, name: Uint8Array, node: NewNode, target: Uint8Array): number | Errno {
-    return this.#change(symlinkCredits(this.fs.sb), dir, 0, (edit) => ext4Symlink(edit, dir, name, node, target));
+    const change = (edit: Edit): number =>
+      createNoted(this.fs.fast, edit, dir, name, () => ext4Symlink(edit, dir, name, node, target));
+    return this.#change(symlinkCredits(this.fs.sb), dir, 0, change);
   }
 
   tmpfile(dir: number, node: NewNode): number | Errno {
@@ -193,7 +204,9 @@ export class Ext4 implements FileSystem {
     const { inodes } = this.fs;
     const row = inodes.find(ino);
     if (row !== NO_ROW && inodes.nameless[row] === NAMELESS) return ENOENT;
-    const done = this.#change(linkCredits(this.fs.sb), dir, ino, (edit) => ext4Link(edit, ino, dir, name));
+    const change = (edit: Edit): number =>
+      linkNoted(this.fs.fast, edit, dir, name, ino, () => ext4Link(edit, ino, dir, name));
+    const done = this.#change(linkCredits(this.fs.sb), dir, ino, change);
     if (done === 0 && row !== NO_ROW) inodes.nameless[row] = 0;
     return done as 0 | Errno;
   }
@@ -226,7 +239,7 @@ export class Ext4 implements FileSystem {
     let named = 0;
     const change = (edit: Edit): number => {
       named = nameOf(edit, dir, name);
-      return ext4Unlink(edit, dir, name, true);
+      return unlinkNoted(this.fs.fast, edit, dir, name, named, () => ext4Unlink(edit, dir, name, true));
     };
     const done = this.#change(unlinkCredits(this.fs.sb), dir, 0, change);
     if (done >= 0 && named > 0) this.#changed(named);
@@ -248,7 +261,9 @@ export class Ext4 implements FileSystem {
     const change = (edit: Edit): number => {
       moved = nameOf(edit, from, name);
       met = nameOf(edit, to, newName);
-      return ext4Rename(edit, from, name, to, newName, flags, true);
+      const make = (): number => ext4Rename(edit, from, name, to, newName, flags, true);
+      const isPlain = (flags & (RENAME_EXCHANGE | RENAME_WHITEOUT)) === 0;
+      return isPlain ? renameNoted(this.fs.fast, edit, [from, name, moved], [to, newName, met], make) : make();
     };
     const done = this.#change(renameCredits(this.fs.sb), from, to, change);
     // A later fsync of either file owes its names, too.
@@ -335,6 +350,11 @@ export class Ext4 implements FileSystem {
     moved = stepWork(fs) || moved;
     moved = keepErrors(fs) || moved;
     return fs.cache.dirty() > 0 && fs.cache.flush(fs.machine.now(), FLUSH_PAGES) > 0 ? true : moved;
+  }
+
+  /** Fast commits since the mount. */
+  get fastCommits(): number {
+    return this.fs.journal.fastCommits;
   }
 
   /** errors=panic has struck: whoever runs the machine stops it. */

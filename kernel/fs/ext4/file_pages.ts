@@ -117,6 +117,7 @@ function placeRuns(fs: Mounted, edit: CallEdit, row: number, end: number): numbe
     for (let lblk = runs[n]!, stop = lblk + runs[n + 1]!; lblk < stop; lblk += created.length) {
       const fault = mapCreate(edit, ino, lblk, stop - lblk, ALLOC_DATA, created);
       if (fault !== 0) return fault;
+      fs.fast.range(ino, lblk, created.length);
       placed++;
     }
   }
@@ -180,6 +181,7 @@ export function writePages(fs: Mounted, row: number, offset: number, from: Uint8
     if (tail !== NO_TAIL) markBlock(fs, row, tail);
     inodes.size[row] = grown;
     inodes.tid[row] = fs.journal.tid;
+    fs.fast.inode(ino);
     if (placed > 0) {
       inodes.dataTid[row] = fs.journal.tid;
       if (mustOrder(fs, false)) inodes.order(row, fs.journal.tid, pageOf(offset), pageOf(offset + length - 1));

@@ -113,6 +113,7 @@ export function touchRead(fs: Mounted, ino: number): void {
   if (due !== 1) return;
   const touched = runCall(fs, 1, (edit) => {
     touch(edit, ino, TOUCH_ATIME);
+    fs.fast.inode(ino);
     return 0;
   });
   const row = fs.inodes.find(ino);

@@ -2,6 +2,7 @@
  * fsync, fdatasync, sync: nothing but waiting for the right things, in the right order.
  *
  *   Data      what was dirty at the ticket is written, and has a place (its transaction is the running one by then)
+ *   Fast      the running transaction's changes are written as a fast commit, if they can be (fast_write.ts)
  *   Commit    the transaction that changed the inode last is durable; of fdatasync the one that its data need
  *   Flush     when no commit was needed, or it was under way already and its flush may have come before the data's end
  *
@@ -9,16 +10,18 @@
  * - syncAll(fs, call)                      the same for everything
  *
  *   call   0: phase   1: ticket   2: transaction   3: a flush is needed after it   4: what failed   5: number of the flush
+ *          or of the fast commit
  */
-import { EIO, EIOCBQUEUED } from "../../abi/errno.ts";
+import { ECANCELED, EIO, EIOCBQUEUED } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
 import { PAGE_LAST } from "../../abi/page_cache.ts";
+import { startFastCommit } from "./fast_write.ts";
 import { finishWork } from "./file_work.ts";
 import { NO_MAPPING, NO_ROW } from "./icache.ts";
 import type { Mounted } from "./mounted.ts";
 import { rowOf } from "./rows.ts";
 
-const Phase = { Begin: 0, Data: 1, Commit: 2, Flush: 3, End: 4 } as const;
+const Phase = { Begin: 0, Data: 1, Fast: 2, FastEnd: 3, Commit: 4, Flush: 5, End: 6 } as const;
 const C = { phase: 0, ticket: 1, tid: 2, flush: 3, failed: 4, number: 5 } as const;
 
 /** The error of a file's writes that was not told yet. */
@@ -46,6 +49,28 @@ function commitFrom(fs: Mounted, call: Float64Array, tid: number): void {
   // One that runs is still to be flushed; of one that commits the flush may be over.
   call[C.flush] = tid === journal.tid ? 0 : 1;
   journal.requestCommit(tid);
+}
+
+/** EIOCBQUEUED, or the phase is a later one. */
+function fastCommit(fs: Mounted, ino: number, call: Float64Array): number {
+  const { journal } = fs;
+  if (call[C.phase] === Phase.Fast) {
+    // It may have been closed meanwhile.
+    const started = call[C.tid] === journal.tid ? startFastCommit(fs, ino) : ECANCELED;
+    if (started === EIOCBQUEUED && journal.aborted === 0) return started;
+    if (started > 0) {
+      call[C.number] = started;
+      call[C.phase] = Phase.FastEnd;
+    } else commitFrom(fs, call, call[C.tid]!);
+  }
+  if (call[C.phase] === Phase.FastEnd) {
+    const done = journal.fcDone(call[C.number]!);
+    if (done === EIOCBQUEUED && journal.aborted === 0) return done;
+    // The data were there before its flush.
+    if (done === 0) call[C.phase] = Phase.End;
+    else commitFrom(fs, call, call[C.tid]!);
+  }
+  return 0;
 }
 
 function finish(fs: Mounted, call: Float64Array): number {
@@ -91,9 +116,11 @@ export function fsyncData(fs: Mounted, ino: number, dataOnly: boolean, call: Flo
       call[C.phase] = Phase.End;
       return 0;
     }
-    commitFrom(fs, call, dataOnly ? inodes.dataTid[row]! : inodes.tid[row]!);
+    call[C.tid] = dataOnly ? inodes.dataTid[row]! : inodes.tid[row]!;
+    call[C.phase] = Phase.Fast;
   }
-  return finish(fs, call);
+  const fast = fastCommit(fs, ino, call);
+  return fast === EIOCBQUEUED ? fast : finish(fs, call);
 }
 
 /** Starts to write every file's dirty pages; 0 when all that was dirty at the ticket is written. */

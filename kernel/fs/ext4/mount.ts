@@ -32,7 +32,7 @@ import { DataOwner } from "./data_io.ts";
 import { onError, putErrors } from "./errors.ts";
 import { EXTRA_CREDITS } from "./file_work.ts";
 import { settleWork, syncAll } from "./fsync.ts";
-import { INCOMPAT, RO_COMPAT, SB, SUPER_OFFSET } from "./layout.ts";
+import { COMPAT, INCOMPAT, RO_COMPAT, SB, SUPER_OFFSET } from "./layout.ts";
 import { MOUNT_DEFAULTS, optionsFault } from "./mount_options.ts";
 import type { MountOptions } from "./mount_options.ts";
 import { FS, Mounted } from "./mounted.ts";
@@ -177,9 +177,14 @@ function openJournalOf(parts: MountParts, blocks: Blocks, sb: Super, options: Mo
     csum: sb.metadataCsum ? 3 : options.asyncCommit ? 1 : 0,
     wide: sb.has64bit,
     asyncCommit: options.asyncCommit,
+    ...(canFastCommit(sb, options) ? { fastCommit: true } : {}),
   } as const;
   return openJbd2({ ...common, log: { superblock, map }, features });
 }
+
+/** Where replay would not get it right, or what a fast commit rests on may not be durable, commits are full ones. */
+const canFastCommit = (sb: Super, { fastCommit, data, asyncCommit }: MountOptions): boolean =>
+  fastCommit && (sb.compat & COMPAT.fast_commit) !== 0 && data !== "journal" && !asyncCommit && sb.clusterBits === 0;
 
 export function mountExt4(parts: MountParts): Mounted | Refusal {
   try {
@@ -233,6 +238,7 @@ function mountUnchecked(parts: MountParts): Mounted | Refusal {
     onError: onError(options, le16(blocks.view, superAt + sb.superOffset + SB.s_errors)),
     privileged: parts.privileged ?? true,
     memory,
+    fastCommit: canFastCommit(sb, options),
     inodes: parts.inodes,
     pages: parts.pages,
   });

@@ -16,6 +16,8 @@ export interface MountOptions {
   readonly barrier: boolean;
   /** The journal's commit block does not wait for the blocks before it. */
   readonly asyncCommit: boolean;
+  /** With the feature fast_commit, which Linux takes for the option: an fsync may be a fast commit. docs/caveats/ext4.md */
+  readonly fastCommit: boolean;
   /** When reading moves atime. */
   readonly atime: "relative" | "strict" | "no";
   /** Most seconds from a change to its commit. */
@@ -30,6 +32,7 @@ export const MOUNT_DEFAULTS: MountOptions = {
   delalloc: true,
   barrier: true,
   asyncCommit: false,
+  fastCommit: false,
   atime: "relative",
   commitSec: 5,
   errors: undefined,
@@ -50,6 +53,8 @@ const WORDS: Readonly<Record<string, (options: Writable) => void>> = {
   "barrier=1": (o) => (o.barrier = true),
   "barrier=0": (o) => (o.barrier = false),
   journal_async_commit: (o) => (o.asyncCommit = true),
+  fast_commit: (o) => (o.fastCommit = true),
+  nofast_commit: (o) => (o.fastCommit = false),
   relatime: (o) => (o.atime = "relative"),
   strictatime: (o) => (o.atime = "strict"),
   noatime: (o) => (o.atime = "no"),

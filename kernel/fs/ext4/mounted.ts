@@ -6,6 +6,7 @@
  *   data_io.ts     requests for data           writeback.ts    places for delayed blocks, ordered data
  *   data_store.ts  pages from and to the disk  file_*.ts       what can be done to files
  *   fsync.ts       fsync, sync                 super_state.ts  the superblock, errors=
+ *   fast_track.ts  what fast commits can say   fast_write.ts   fast commits
  *
  *   away     n -> one page on its way outside of the page cache's requests: inode row, page, slot, transaction
  *   io       request of the page cache -> its pages, device requests that have not ended, first error, transaction
@@ -21,6 +22,7 @@ import type { Buffers } from "../buffers.ts";
 import type { Jbd2 } from "../jbd2/jbd2.ts";
 import type { Edit } from "./edit.ts";
 import type { Mapped } from "./extent.ts";
+import { FastTrack } from "./fast_track.ts";
 import { GroupEdit } from "./group_edit.ts";
 import { Icache } from "./icache.ts";
 import type { MountOptions, OnError } from "./mount_options.ts";
@@ -67,6 +69,8 @@ export interface MountedParts {
   /** Calls are made on behalf of somebody who may use the blocks that are kept for root. */
   readonly privileged: boolean;
   readonly memory: EvictMemory;
+  /** An fsync may be a fast commit. */
+  readonly fastCommit: boolean;
   /** Most inodes in memory, and pages that may be marked: the page cache's. */
   readonly inodes: number;
   readonly pages: number;
@@ -106,6 +110,7 @@ export class Mounted {
   readonly edit: CallEdit;
   readonly inodes: Icache;
   readonly marks: PageMarks;
+  readonly fast: FastTrack;
   readonly words: Int32Array;
   readonly ioRow: Int32Array;
   readonly ioFirst: Float64Array;
@@ -139,6 +144,7 @@ export class Mounted {
     this.edit = new CallEdit(parts);
     this.inodes = new Icache(memory, parts.inodes);
     this.marks = new PageMarks(memory, parts.pages, parts.inodes, parts.sb.blockSize);
+    this.fast = new FastTrack(memory, parts.fastCommit);
     this.words = memory.int32(FS.words);
     this.ioRow = memory.int32(CACHE_IOS_MAX);
     this.ioFirst = memory.float64(CACHE_IOS_MAX);

@@ -73,6 +73,7 @@ function raiseSize(fs: Mounted, row: number, end: number): void {
   sealInode(edit, ino);
   inodes.tid[row] = fs.journal.tid;
   inodes.dataTid[row] = fs.journal.tid;
+  fs.fast.inode(ino);
 }
 
 /** Gives delayed blocks from lblk on a place: some of `run`, the file's next extent. */
@@ -83,6 +84,7 @@ function allocate(fs: Mounted, row: number, lblk: number, run: number, credits: 
     const fault = mapCreate(edit, ino, lblk, run, ALLOC_DATA | ALLOC_RESERVED | ALLOC_KEPT, created);
     if (fault !== 0) return fault;
     raiseSize(fs, row, lblk + created.length);
+    fs.fast.range(ino, lblk, created.length);
     edit.groups.finish();
     // Of the promises the allocation has used those for the clusters that it took. What its map gave back is none.
     const used = edit.groups.claimed - before;
@@ -99,6 +101,7 @@ function convert(fs: Mounted, row: number, lblk: number, run: number, credits: n
     const fault = convertRun(edit, ino, lblk, run, true, ALLOC_KEPT);
     if (fault !== 0) return fault;
     raiseSize(fs, row, lblk + run);
+    fs.fast.range(ino, lblk, run);
     return 0;
   });
 }

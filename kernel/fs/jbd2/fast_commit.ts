@@ -2,8 +2,9 @@
  * Fast commits as they are written: records of what changed, appended to the area behind the log, instead of a full
  * commit. What the records say is the file system's (../ext4/fast_commit.ts draws them and reads them); here is the frame.
  *
- *   block | HEAD | record | record | PAD | next block | record | TAIL, to the end |      one fast commit, the first
- *   block | record | TAIL, to the end |                                                  the next one of this transaction
+ *   block | HEAD | TAIL, to the end |                                  an empty one: the first of this transaction
+ *   block | record | record | PAD | next block | record | TAIL, to the end |      one fast commit
+ *   block | record | TAIL, to the end |                                           the next one
  *
  * - fcBegin(j)            0; EIOCBQUEUED: a commit is under way; ECANCELED: commit in full instead
  * - fcTag(j, tag, bytes)  address for a record's value; -1: there is no room, cancel
@@ -16,6 +17,9 @@
  * has the TAIL, whose checksum goes over all since the HEAD or the TAIL before. The id in HEAD and TAIL is that of the
  * running transaction, so that its full commit makes them stale. Data that the records promise must have been written
  * before fcEnd(). Once since the mount a full commit has to come first, as in Linux.
+ *
+ * Linux and e2fsck refuse a log whose first fast commit has a wrong checksum, which a block that was torn has, too. What
+ * is behind a good one they only leave out. So the first one is empty, and within a sector, which is written or is not.
  */
 import { BlockOp, REQ_FUA } from "../../abi/block.ts";
 import { ECANCELED, EIO, EIOCBQUEUED } from "../../abi/errno.ts";
@@ -51,12 +55,15 @@ export function fcBegin(j: JournalState): 0 | Errno {
   words[J.FcAt] = 0;
   words[J.FcCrc] = 0;
   if (words[J.FcBlocks] !== 0) return 0;
-  const at = fcTag(j, FC_TAG_HEAD, FC_HEAD.bytes);
+  const at = j.buffers.io.free < 2 ? NONE : fcTag(j, FC_TAG_HEAD, FC_HEAD.bytes);
   if (at < 0) {
     fcCancel(j);
     return ECANCELED;
   }
   setLe32(j.view, at + FC_HEAD.fc_tid, words[J.Tid]!);
+  putTail(j);
+  send(j, 0);
+  words[J.FcCrc] = 0;
   return 0;
 }
 
@@ -113,19 +120,25 @@ function send(j: JournalState, flags: number): void {
   words[J.FcExtra] = NONE;
 }
 
+/** Ends the open block. */
+function putTail(j: JournalState): void {
+  const { words, blockSize, view } = j;
+  const at = put(j, FC_TAG_TAIL, blockSize - FC_TL.bytes - words[J.FcAt]!);
+  setLe32(view, at + FC_TAIL.fc_tid, words[J.Tid]!);
+  const from = j.extraAt(words[J.FcExtra]!);
+  setLe32(view, at + FC_TAIL.fc_crc, crc32c(words[J.FcCrc]!, j.bytes, from, at + FC_TAIL.fc_crc - from));
+}
+
 /** 0 when there was no room for the TAIL: cancelled. */
 export function fcEnd(j: JournalState): number {
-  const { words, blockSize, view } = j;
+  const { words, blockSize } = j;
   const room = blockSize - words[J.FcAt]!;
   const fits = words[J.FcExtra] === NONE || room >= FC_TL.bytes + FC_TAIL.bytes || nextBlock(j);
   if (!fits || (words[J.FcExtra] === NONE && !openBlock(j))) {
     fcCancel(j);
     return 0;
   }
-  const at = put(j, FC_TAG_TAIL, blockSize - FC_TL.bytes - words[J.FcAt]!);
-  setLe32(view, at + FC_TAIL.fc_tid, words[J.Tid]!);
-  const from = j.extraAt(words[J.FcExtra]!);
-  setLe32(view, at + FC_TAIL.fc_crc, crc32c(words[J.FcCrc]!, j.bytes, from, at + FC_TAIL.fc_crc - from));
+  putTail(j);
   words[J.FcPhase] = Phase.Blocks;
   return ++words[J.FcStarted]!;
 }

@@ -215,6 +215,11 @@ export class Jbd2 {
     return fcBegin(this.state);
   }
 
+  /** That have ended. */
+  get fastCommits(): number {
+    return this.state.words[J.FcEnded]!;
+  }
+
   fcTag(tag: number, bytes: number): number {
     return fcTag(this.state, tag, bytes);
   }

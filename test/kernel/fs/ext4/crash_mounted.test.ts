@@ -214,6 +214,8 @@ class CrashRun {
   }
 }
 
+const FAST_4K = { features: features("fast_commit"), blockSize: 4096, sizeBytes: 16 * MIB };
+
 const KINDS: readonly (readonly [string, boolean, MountedOptions])[] = [
   ["data=ordered", true, {}],
   ["data=ordered, 4 KiB blocks", true, { blockSize: 4096, sizeBytes: 16 * MIB }],
@@ -230,6 +232,8 @@ const KINDS: readonly (readonly [string, boolean, MountedOptions])[] = [
   ["block maps", true, { features: features("^extent,^64bit") }],
   ["bigalloc", true, { features: features("bigalloc,^resize_inode"), sizeBytes: 24 * MIB }],
   ["an orphan file, no checksums", true, { features: features("orphan_file,^metadata_csum") }],
+  ["fast commits", true, { features: features("fast_commit"), mount: "fast_commit" }],
+  ["fast commits,nodelalloc, 4 KiB blocks", true, { ...FAST_4K, mount: "fast_commit,nodelalloc" }],
   ["little memory", true, { pages: 72, buffers: 400, inodes: 8 }],
 ];
 
