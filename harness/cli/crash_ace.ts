@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { Option } from "commander";
+import type { Features } from "../../kernel/index.ts";
 import type { AceFound, AceOutcome, AceWork } from "../crash/ace_campaign.ts";
 import { byteSize, choiceOption, formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
 import { policyOption, shardOption, SUBSET_BITS_MAX } from "./crash_options.ts";
@@ -21,6 +22,7 @@ interface AceCliOptions {
   readonly only?: number;
   readonly maxSubset: number;
   readonly tears: boolean;
+  readonly features?: string;
   readonly blockSize: number;
   readonly size: number;
   readonly journal: number;
@@ -54,6 +56,7 @@ export function registerAce(crash: Command): void {
       8,
     )
     .option("--no-tears", "no torn writes")
+    .option("--features <list>", "of the file system, over mkfs's default: fast_commit,^metadata_csum")
     .option("--block-size <bytes>", "of the file system", byteSize(1024, 4096), 4096)
     .option("--size <bytes>", "of the file system", byteSize(2 ** 21, 2 ** 28), 16 * 2 ** 20)
     .option("--journal <bytes>", "of the journal", byteSize(2 ** 20, 2 ** 26), 4 * 2 ** 20)
@@ -71,11 +74,13 @@ async function ace(options: AceCliOptions, command: Command): Promise<void> {
   const { runAce } = await import("../crash/ace_campaign.ts");
   const run = openRun(command, options.out);
   const line = progressLine("crash ace");
+  const { readFeatures } = await import("../ext4/mkfs_options.ts");
+  const features = options.features === undefined ? undefined : readFeatures(options.features);
   const modes = options.data === "all" ? MODES : [options.data];
   const found = await interruptible(async (stop) => {
     const results: { readonly data: (typeof MODES)[number]; readonly work: AceWork; readonly found: AceFound }[] = [];
     for (const data of modes) {
-      const work = workOf(options, data);
+      const work = workOf(options, data, features);
       const one = await runAce({
         work,
         sample: options.sample,
@@ -154,11 +159,16 @@ async function ace(options: AceCliOptions, command: Command): Promise<void> {
   } else if (failed.length > 0) process.exitCode = EXIT.missed;
 }
 
-function workOf(options: AceCliOptions, data: (typeof MODES)[number]): AceWork {
+function workOf(options: AceCliOptions, data: (typeof MODES)[number], features: Features | undefined): AceWork {
   return {
     length: options.seq,
     alignedTruncate: options.alignedTruncate === true,
-    base: { sizeBytes: options.size, blockSize: options.blockSize, journalBytes: options.journal },
+    base: {
+      sizeBytes: options.size,
+      blockSize: options.blockSize,
+      journalBytes: options.journal,
+      ...(features === undefined ? {} : { features }),
+    },
     judge: {
       data,
       mount: options.mount,
@@ -183,6 +193,7 @@ function sumsOf({ outcomes, workers, seconds, digest }: AceFound) {
     distinct,
     flagged: sum((one) => one.flagged),
     superblockTears: sum((one) => one.superblockTears),
+    fastCommits: sum((one) => one.fastCommits),
     byPrefixes: sum((one) => one.byPrefixes),
     seconds: Number(seconds.toFixed(1)),
     perSecond: seconds === 0 ? null : Math.round(distinct / seconds / workers),
@@ -195,9 +206,10 @@ const brokenText = (data: string, { index, text, first }: AceOutcome): string =>
   `${data}, workload ${index}: ${text}: ${first === undefined ? "" : `${first.id}: ${first.class}: ${first.why}`}`;
 
 /** Options that change what is found, for the line that repeats it. */
-function extraWords({ mount, blockSize, maxSubset, alignedTruncate }: AceCliOptions): string {
+function extraWords({ mount, features, blockSize, maxSubset, alignedTruncate }: AceCliOptions): string {
   const words = [
     ...(mount === "" ? [] : [`--mount ${mount}`]),
+    ...(features === undefined ? [] : [`--features ${features}`]),
     ...(blockSize === 4096 ? [] : [`--block-size ${blockSize}`]),
     ...(maxSubset === 8 ? [] : [`--max-subset ${maxSubset}`]),
     ...(alignedTruncate === true ? ["--aligned-truncate"] : []),

@@ -38,6 +38,7 @@ export interface AceOutcome {
   readonly distinct: number;
   readonly flagged: number;
   readonly superblockTears: number;
+  readonly fastCommits: number;
   readonly byClass: Readonly<Record<string, number>>;
   readonly byPrefixes: number;
   readonly first: FlaggedState | undefined;

@@ -25,6 +25,7 @@ export default function judge({ indexes }: AceJob): AceOutcome[] {
       distinct: summary.distinct,
       flagged: summary.flagged,
       superblockTears: summary.superblockTears,
+      fastCommits: run.fastCommits,
       byClass: summary.byClass,
       byPrefixes: summary.flaggedByPrefixes,
       first: summary.firstFailures[0],
