@@ -23,7 +23,7 @@ import { assert } from "../../lib/assert.ts";
 import { IoKind } from "../block_io.ts";
 import { NO_SLOT, SlotState } from "../buffer_slots.ts";
 import { dropCheckpoint, isBecomingEmpty } from "./checkpoint.ts";
-import { fcRestart, isFastCommitting } from "./fast_commit.ts";
+import { fcRestart, fcTurn, isFastCommitting } from "./fast_commit.ts";
 import { JBLOCK_DESCRIPTOR, JBLOCK_REVOKE, JFLAG_ESCAPE } from "./layout.ts";
 import {
   addCrc1,
@@ -106,6 +106,7 @@ function lock(j: JournalState): boolean {
   words[J.Live] = 0;
   words[J.Requested] = 0;
   buffers.turn();
+  fcTurn(j);
   words[J.RevokeAt] = 0;
   words[J.Cursor] = buffers.slots.oldest(SlotState.Committing);
   words[J.Descriptor] = NONE;

@@ -165,10 +165,14 @@ export function fcDone(j: JournalState, number: number): 0 | Errno {
 export const isFastCommitting = (j: JournalState): boolean =>
   j.words[J.FcPhase] !== Phase.Idle || j.words[J.FcPending] !== 0;
 
-/** The running transaction is committed in full: the area begins anew with the next. */
+/** Another transaction is running: what no record could say was in the one before. */
+export const fcTurn = (j: JournalState): void => {
+  j.words[J.FcBarred] = 0;
+};
+
+/** A transaction is committed in full: the area begins anew with the next. */
 export function fcRestart(j: JournalState): void {
   j.words[J.FcBlocks] = 0;
-  j.words[J.FcBarred] = 0;
   j.words[J.FcReady] = j.fcBlocks > 0 ? 1 : 0;
 }
 

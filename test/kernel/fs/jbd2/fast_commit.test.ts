@@ -232,6 +232,21 @@ describe("fast commits", () => {
     expect(machine.await(machine.fast([132], 1))).toBe(0);
   });
 
+  it("are barred by what is in the running transaction, also when the one before is still on its way", () => {
+    const machine = new Machine(1);
+    const { jbd2 } = machine;
+    machine.full();
+    machine.change();
+    const { tid } = jbd2;
+    jbd2.requestCommit(tid);
+    while (jbd2.tid === tid) machine.step();
+    expect(jbd2.committed(tid)).toBe(false);
+    machine.change();
+    jbd2.fcIneligible();
+    while (!jbd2.committed(tid)) machine.step();
+    expect(jbd2.fcBegin()).toBe(ECANCELED);
+  });
+
   it("end when the area is full, and begin again after a full commit", () => {
     const machine = new Machine(1, { slow: false });
     machine.full();
