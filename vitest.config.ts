@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import type { ViteUserConfig } from "vitest/config";
 
@@ -7,6 +8,8 @@ const config: ViteUserConfig = defineConfig({
     reporters: ["default", "./test/reporter.ts"],
     pool: "forks",
     testTimeout: 60_000,
+    // By itself it would take one less than there are cores.
+    maxWorkers: availableParallelism(),
   },
 });
 export default config;
