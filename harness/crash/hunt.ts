@@ -8,6 +8,7 @@
  */
 import type { DataMode } from "../../kernel/index.ts";
 import type { AceCall } from "./ace.ts";
+import { fewest } from "./fewest.ts";
 import { SCENARIOS } from "./scenarios.ts";
 import { judgeWorkload, shrinkWorkload } from "./workload_judge.ts";
 import type { JudgeWorkloadOptions } from "./workload_judge.ts";
@@ -80,14 +81,14 @@ function huntOne(one: Hunt, before: number): Found | undefined {
   };
   const panic = panicOf(() => judgeWorkload(disk, calls, options));
   if (panic !== undefined) {
-    const fewest = shrinkPanic(calls, (some) => panicOf(() => judgeWorkload(disk, some, options)) !== undefined);
+    const left = fewest(calls, (some) => panicOf(() => judgeWorkload(disk, some, options)) !== undefined);
     return {
       hunt: one,
       before,
       class: "panic",
       why: panic,
-      text: fewest.map(wordsOf).join("; "),
-      calls: fewest.length,
+      text: left.map(wordsOf).join("; "),
+      calls: left.length,
       lost: 0,
       byPrefixes: true,
     };
@@ -115,18 +116,5 @@ function panicOf(run: () => unknown): string | undefined {
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
-  }
-}
-
-function shrinkPanic(calls: readonly AceCall[], panics: (calls: readonly AceCall[]) => boolean): AceCall[] {
-  let best = [...calls];
-  for (let size = Math.ceil(best.length / 2), gone = false; ; size = Math.ceil(size / 2), gone = false) {
-    for (let end = best.length; end > 0; end -= size) {
-      const fewer = best.toSpliced(Math.max(0, end - size), Math.min(size, end));
-      if (fewer.length === 0 || !panics(fewer)) continue;
-      best = fewer;
-      gone = true;
-    }
-    if (size === 1 && !gone) return best;
   }
 }

@@ -9,6 +9,7 @@ import type { Policy } from "../../kernel/index.ts";
 import type { AceCall } from "./ace.ts";
 import { openExplorer, chunksOf, runChunk } from "./explore.ts";
 import type { Explorer, ExploreOptions } from "./explore.ts";
+import { fewest } from "./fewest.ts";
 import { shrinkState } from "./shrink.ts";
 import { parseStateId, stateId } from "./state_set.ts";
 import { summarise } from "./summary.ts";
@@ -89,22 +90,13 @@ export function shrinkWorkload(
     const counts = options.mayFail === true || judged.run.failed.length === 0;
     return counts && judged.summary.flagged > 0 ? judged : undefined;
   };
-  let best = [...calls];
-  let judged = breaks(best);
+  let judged = breaks(calls);
   if (judged === undefined) return undefined;
-  // Halves, quarters, ... single calls, from the end on; again while single ones still go (delta debugging).
-  for (let size = Math.ceil(best.length / 2), gone = false; ; size = Math.ceil(size / 2), gone = false) {
-    for (let end = best.length; end > 0; end -= size) {
-      const from = Math.max(0, end - size);
-      const fewer = best.toSpliced(from, end - from);
-      const still = fewer.length > 0 ? breaks(fewer) : undefined;
-      if (still === undefined) continue;
-      best = fewer;
-      judged = still;
-      gone = true;
-    }
-    if (size === 1 && !gone) break;
-  }
+  const best = fewest(calls, (some) => {
+    const still = breaks(some);
+    if (still !== undefined) judged = still;
+    return still !== undefined;
+  });
   return { calls: best, judged, state: smallestState(judged), tried };
 }
 

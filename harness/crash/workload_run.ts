@@ -9,8 +9,8 @@
 import { O_CREAT, O_DIRECT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR } from "../../kernel/abi/fcntl.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 import { growingArena } from "../../kernel/lib/growing_arena.ts";
-import { bareFs, imageOf, isRefusal, makeExt4, mountOptions, Vfs } from "../../kernel/index.ts";
-import type { BareFs, DataMode, Features, MountOptions } from "../../kernel/index.ts";
+import { bareFs, Checker, imageOf, isRefusal, makeExt4, mountOptions, Vfs } from "../../kernel/index.ts";
+import type { BareFs, BlockImage, DataMode, Features, MountOptions, Super } from "../../kernel/index.ts";
 import { nanos, NS_PER_SEC } from "../../kernel/abi/units.ts";
 import { UserError } from "../cli/exit.ts";
 import { SparseDisk } from "../disk/sparse.ts";
@@ -65,11 +65,25 @@ export function crashBase(options: BaseOptions): CrashBase {
   const made = makeExt4({ ...options, uuid: fixed, hashSeed: fixed, now: 0 });
   if (isRefusal(made)) throw new UserError(`there is no such file system: ${made.reason}`);
   const blocks = imageOf(made);
+  soil(blocks, made.sb);
   const image = blocks.bytes.slice(0, blocks.count * blocks.blockSize);
   const disk = new SparseDisk(image.length);
   disk.writeAt(0, image);
   return { image, disk };
 }
+
+/** Free blocks hold what nobody wrote, as on a disk that has been used: a file that shows it shows stale data. */
+function soil(image: BlockImage, sb: Super): void {
+  const checker = new Checker();
+  assert(checker.run(image, sb).clean, "crashBase: a new file system is damaged");
+  const { owner } = checker.state!;
+  for (let block = sb.firstDataBlock; block < sb.blocksCount; block++) {
+    if (owner[Math.floor((block - sb.firstDataBlock) / 2 ** sb.clusterBits)] !== 0) continue;
+    const at = block * sb.blockSize;
+    image.bytes.fill(SOIL, at, at + sb.blockSize);
+  }
+}
+const SOIL = 0xee;
 
 /** The first bytes of the journal's own blocks. */
 const MAGIC = [0xc0, 0x3b, 0x39, 0x98];

@@ -11,7 +11,6 @@ const FROM_JBD2 = [
   "the commit block is not durable when the transaction is called so",
   "the flush before the commit block does not wait for the log's writes to end",
   "the commit does not wait for ordered data",
-  "a data block that looks like one of the log's is not escaped",
   "the last revoke is lost",
   "an older version goes home after it was superseded",
   "a block that was given back goes home, over its next owner's data",
@@ -24,6 +23,12 @@ const FROM_JBD2 = [
 ];
 
 const OWN: readonly Mutant[] = [
+  {
+    file: "kernel/fs/jbd2/commit.ts",
+    find: "  const flags = escaped ? JFLAG_ESCAPE : 0;\n",
+    replace: "  const flags = escaped ? 0 : 0;\n",
+    why: "a data block that was escaped is not marked as such",
+  },
   {
     file: "kernel/fs/jbd2/commit.ts",
     find: "startBlock(j, j.extraAt(extra), JBLOCK_DESCRIPTOR, words[J.CommitTid]!);",
