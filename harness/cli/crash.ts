@@ -5,6 +5,7 @@
  * - ace           ACE's bounded workloads on our ext4
  * - run           the classic scenarios on our ext4
  * - hunt, mutants   anything that breaks; seeded bugs that must be found
+ * - liars         disks that lie, as controls
  * - merge         the parts of a campaign that ran as shards
  * - show, image   one state by its name: what survived, what is wrong with it; the disk as a file
  * - shrink        the fewest lost writes that still break it
@@ -25,6 +26,7 @@ import {
   SUBSET_BITS_MAX,
 } from "./crash_options.ts";
 import { registerHunt } from "./crash_hunt.ts";
+import { registerLiars } from "./crash_liars.ts";
 import { registerRun } from "./crash_run.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { DROP_SPAN_DEFAULT } from "../crash/enumerate.ts";
@@ -93,6 +95,7 @@ export function register(program: Command): void {
   registerAce(crash);
   registerRun(crash);
   registerHunt(crash);
+  registerLiars(crash);
   crash
     .command("merge")
     .description("Put the parts of a campaign together that ran with --shard.")

@@ -78,6 +78,15 @@ export const SCENARIOS: readonly Scenario[] = [
     ],
   },
   {
+    name: "journal-wrap",
+    help: "so many transactions that the log comes round to its own beginning",
+    base: SMALL,
+    calls: [
+      ...times(130, (n) => [creat(`w${n}`), fsync(`w${n}`), ...(n % 45 === 44 ? [idle] : [])]),
+      ...times(8, (n) => [unlink(`w${n * 7}`), fsync("w129")]),
+    ],
+  },
+  {
     name: "concurrent-writers",
     help: "writes to several files between each other's syncs",
     base: PLAIN,

@@ -27,6 +27,8 @@ export interface JudgeWorkloadOptions extends WorkloadOptions {
   /** For epochs beyond the bound; missing: 100 and 16 (enumerate.ts). */
   readonly random?: number;
   readonly dropSpan?: number;
+  /** Bytes that the disk writes whole or not at all; missing: 512. */
+  readonly sector?: number;
   /** Calls that fail are no reason to doubt what the others show. */
   readonly mayFail?: boolean;
 }
@@ -44,8 +46,8 @@ const RANDOM = 100;
 const DROP_SPAN = 16;
 
 export function boundsOf(options: JudgeWorkloadOptions): ExploreOptions {
-  const { policy, maxSubset, tears, seed, random = RANDOM, dropSpan = DROP_SPAN } = options;
-  return { policy, maxSubset, tears, seed, sector: 512, random, dropSpan };
+  const { policy, maxSubset, tears, seed, random = RANDOM, dropSpan = DROP_SPAN, sector = 512 } = options;
+  return { policy, maxSubset, tears, seed, sector, random, dropSpan };
 }
 
 export function judgeWorkload(
@@ -57,7 +59,8 @@ export function judgeWorkload(
   return judgeRun(options.duringRecovery === true ? runRecovery(base, run, options) : run, options);
 }
 
-function judgeRun(run: WorkloadRun, options: JudgeWorkloadOptions): JudgedWorkload {
+/** A run that was recorded, or made up from one. */
+export function judgeRun(run: WorkloadRun, options: JudgeWorkloadOptions): JudgedWorkload {
   const explorer = openExplorer(run.recorded, boundsOf(options), run.promises);
   const summary = summarise(chunksOf(explorer, Infinity).map((chunk) => runChunk(explorer, chunk)));
   const sizes = explorer.segments.map(({ segment }) => segment.free.length).filter((size) => size > 0);

@@ -43,6 +43,8 @@ export interface WorkloadOptions {
 
 export interface WorkloadRun {
   readonly recorded: Recorded;
+  /** What the disk recorded, as it came. */
+  readonly entries: readonly LogEntry[];
   readonly promises: Promises;
   /** Calls that failed: none may, unless the disk was full. */
   readonly failed: readonly string[];
@@ -135,7 +137,7 @@ export function runWorkload(base: CrashBase, calls: readonly AceCall[], options:
   runner.end();
   const recorded = recordedOf(base.image, entries, "the recording");
   const promises = new ModelPromises(runner.tree, runner.marks, options.data);
-  return { recorded, promises, failed: runner.failed, fastCommits: bare.fs.fastCommits };
+  return { recorded, entries, promises, failed: runner.failed, fastCommits: bare.fs.fastCommits };
 }
 
 export function runRecovery({ image: before }: CrashBase, run: WorkloadRun, options: WorkloadOptions): WorkloadRun {
@@ -152,7 +154,7 @@ export function runRecovery({ image: before }: CrashBase, run: WorkloadRun, opti
   const all = run.recorded.markers.length;
   const promises: Promises = { broken: (state, sb) => run.promises.broken(state, sb, all) };
   const recorded = recordedOf(image, entries, "the recording of a recovery");
-  return { recorded, promises, failed: [], fastCommits: run.fastCommits };
+  return { recorded, entries, promises, failed: [], fastCommits: run.fastCommits };
 }
 
 const at = (name: string): string => (name === ROOT_DIR ? name : `/${name}`);

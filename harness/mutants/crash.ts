@@ -18,7 +18,6 @@ const FROM_JBD2 = [
   "the tail moves before the flush has ended",
   "the log is used again before its new tail is durable",
   "the first tag of a descriptor does not say that a uuid follows",
-  "a block that is journalled again stays revoked",
   "a version that is being committed is thrown away for the next one",
 ];
 
@@ -52,12 +51,6 @@ const OWN: readonly Mutant[] = [
     find: "  if (keep) {\n    orphanAdd(edit, ino);\n",
     replace: "  if (keep) {\n",
     why: "an open file that lost its name is not on the orphan list",
-  },
-  {
-    file: "kernel/fs/ext4/file_truncate.ts",
-    find: "    if (cuts && size <= old) orphanAdd(edit, ino);\n",
-    replace: "",
-    why: "a file that is being cut off is not on the orphan list",
   },
   {
     file: "kernel/fs/ext4/fsync.ts",
