@@ -7,13 +7,16 @@
 import type { BlockDevice, BlockLimits, BlockRequest } from "../../kernel/abi/block.ts";
 import { nextBelow, prng } from "../../kernel/lib/prng.ts";
 
-/** Of a hundred requests in flight, so many end at each poll. */
-const ENDS_PERCENT = 40;
+/** Polls until a request ends: most soon, one of SLOW_ONE_IN long after what was submitted behind it. */
+const SOON_POLLS = 4;
+const SLOW_ONE_IN = 6;
+export const SLOW_POLLS = 60;
 
 interface Waiting {
   readonly request: BlockRequest;
   /** A copy whose buffer is ours, for the disk below. */
   readonly inner: BlockRequest;
+  polls: number;
 }
 
 export class LateDisk implements BlockDevice {
@@ -33,7 +36,9 @@ export class LateDisk implements BlockDevice {
   submit(batch: readonly BlockRequest[]): number {
     for (const request of batch) {
       request.result = undefined;
-      this.#waiting.push({ request, inner: { ...request, data: request.data?.slice(), result: undefined } });
+      const inner = { ...request, data: request.data?.slice(), result: undefined };
+      const slow = nextBelow(this.#random, SLOW_ONE_IN) === 0;
+      this.#waiting.push({ request, inner, polls: nextBelow(this.#random, slow ? SLOW_POLLS : SOON_POLLS) });
     }
     return batch.length;
   }
@@ -41,7 +46,7 @@ export class LateDisk implements BlockDevice {
   poll(): readonly BlockRequest[] {
     const ended: BlockRequest[] = [];
     for (let n = 0; n < this.#waiting.length;) {
-      if (nextBelow(this.#random, 100) >= ENDS_PERCENT) {
+      if (this.#waiting[n]!.polls-- > 0) {
         n++;
         continue;
       }

@@ -33,6 +33,16 @@ export const LIES = [
 ] as const;
 export type Lie = (typeof LIES)[number];
 
+/** Scenarios that a lie is told to, shortest first: every lie is caught in one of them. */
+export const LIED_TO = [
+  "journal-lookalike",
+  "going-home",
+  "rename-replace",
+  "concurrent-writers",
+  "unlink-open",
+  "block-allocation",
+] as const;
+
 export interface Told {
   readonly states: number;
   readonly flagged: number;

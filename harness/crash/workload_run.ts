@@ -17,7 +17,7 @@ import { SparseDisk } from "../disk/sparse.ts";
 import type { LogEntry } from "../nbd/log.ts";
 import { RecordingDisk } from "../nbd/record.ts";
 import type { AceCall } from "./ace.ts";
-import { LateDisk } from "./late_disk.ts";
+import { LateDisk, SLOW_POLLS } from "./late_disk.ts";
 import { ModelTree } from "./model_tree.ts";
 import type { ModelNode } from "./model_tree.ts";
 import { markText, ModelPromises } from "./promises_model.ts";
@@ -55,7 +55,7 @@ export interface WorkloadRun {
 const XATTR = "user.orrery";
 const ROOT_DIR = "/";
 const IDLE_SEC = 60;
-const STILL_POLLS = 8;
+const STILL_POLLS = SLOW_POLLS + 4;
 
 export interface CrashBase {
   readonly image: Uint8Array;
