@@ -88,8 +88,15 @@ const TYPE_OF: ReadonlyMap<BlockOp, LogType> = new Map([
   [BlockOp.WriteZeroes, LogType.WriteZeroes],
 ]);
 
+interface FlushPlace {
+  readonly flush: BlockRequest;
+  readonly ms: number;
+  /** Kept here: its request may be used again while a flush before it is in flight. */
+  result: number | undefined;
+}
+
 /** A record whose place in the log is fixed; of a flush it is not known yet whether it succeeds. */
-type Place = LogEntry | { readonly flush: BlockRequest; readonly ms: number };
+type Place = LogEntry | FlushPlace;
 
 export class RecordingDisk implements BlockDevice {
   readonly #disk: BlockDevice;
@@ -113,7 +120,7 @@ export class RecordingDisk implements BlockDevice {
   submit(batch: readonly BlockRequest[]): number {
     for (const [index, request] of batch.entries()) {
       const flushes = request.op === BlockOp.Flush || (request.flags & REQ_PREFLUSH) !== 0;
-      if (flushes) this.#places.push({ flush: request, ms: this.#nowMs() });
+      if (flushes) this.#places.push({ flush: request, ms: this.#nowMs(), result: undefined });
       if (this.#disk.submit([request]) === 0) {
         if (flushes) this.#places.pop();
         return index;
@@ -138,6 +145,8 @@ export class RecordingDisk implements BlockDevice {
   #collect(): void {
     for (const request of this.#disk.poll()) {
       this.#ended.push(request);
+      for (const place of this.#places)
+        if ("flush" in place && place.flush === request) place.result ??= request.result;
       const type = TYPE_OF.get(request.op);
       if (type === undefined || request.result !== 0) continue;
       this.#record({
@@ -154,15 +163,16 @@ export class RecordingDisk implements BlockDevice {
 
   #record(entry: LogEntry): void {
     if (this.#places.length === 0) this.#sink.append(entry);
-    else this.#places.push(entry);
+    // Whoever wrote has its buffer back, and may fill it with something else before the flush ends.
+    else this.#places.push({ ...entry, data: entry.data?.slice() });
   }
 
   /** Moves what is certain to the sink. */
   #settle(): void {
     for (let place = this.#places[0]; place !== undefined; place = this.#places[0]) {
       if (!("flush" in place)) this.#sink.append(place);
-      else if (place.flush.result === undefined) return;
-      else if (place.flush.result === 0)
+      else if (place.result === undefined) return;
+      else if (place.result === 0)
         this.#sink.append({ type: LogType.Flush, fua: false, offset: 0, length: 0, ms: place.ms, data: undefined });
       this.#places.shift();
     }

@@ -100,6 +100,27 @@ it("a flush in flight covers only what had ended before it, and a failed one cov
   expect(shape(sink.entries)).toBe("W1 F W3 W2");
 });
 
+it("what waits behind a flush keeps its bytes and results, whatever becomes of the buffers and requests", () => {
+  const sink = memorySink();
+  const inner = manual();
+  const disk = new RecordingDisk(inner, sink, () => 0);
+  const write = blockRequest(BlockOp.Write, 1, 1, bytes(1));
+  const [slow, quick] = [blockRequest(BlockOp.Flush, 0, 0), blockRequest(BlockOp.Flush, 0, 0)];
+  disk.submit([slow, write]);
+  inner.end(write);
+  disk.poll();
+  const expected = write.data!.slice();
+  write.data!.fill(0xee);
+  disk.submit([quick]);
+  inner.end(quick);
+  disk.poll();
+  quick.result = undefined;
+  inner.end(slow);
+  disk.poll();
+  expect(shape(sink.entries)).toBe("F W1 F");
+  expect(sink.entries[1]!.data).toEqual(expected);
+});
+
 it("a log file is the same as the log in memory", () => {
   const path = join(folder, "log");
   const [file, memory] = [fileSink(path), memorySink()];
