@@ -28,7 +28,7 @@ export function registerHunt(crash: Command): void {
   crash
     .command("mutants")
     .description(
-      "Put seeded bugs into a copy of the tree: the hunt must find each, and shrink it. 1 when one survives.",
+      "Put seeded bugs into a copy of the tree: the hunt must find each, and shrink it. 1 when one is not found.",
     )
     .option("--only <numbers>", "these alone, such as 3,7", mutantNumbers)
     .addOption(formatOption("json"))
@@ -80,13 +80,15 @@ async function mutants({
       if (only !== undefined && !only.includes(number)) continue;
       const startedMs = performance.now();
       const revert = mutate(copy, mutant);
-      const found = huntIn(copy);
+      const result = huntIn(copy);
       revert();
+      const found = result === "no end" ? undefined : result;
+      const verdict = result === "no end" ? "no end" : result === undefined ? "survived" : "found";
       const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
       rows.push({
         number,
         why: mutant.why,
-        verdict: found === undefined ? "survived" : "found",
+        verdict,
         class: found?.class ?? "-",
         scenario: found?.hunt.scenario ?? "-",
         calls: found?.calls ?? null,
@@ -96,45 +98,37 @@ async function mutants({
         shrunk: found?.text ?? "",
       });
       console.error(
-        `${number}: ${found === undefined ? "survived" : `found, ${found.calls} calls`} in ${seconds} s: ${mutant.why}`,
+        `${number}: ${found === undefined ? verdict : `found, ${found.calls} calls`} in ${seconds} s: ${mutant.why}`,
       );
     }
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
   const survived = rows.filter(({ verdict }) => verdict === "survived").length;
+  const endless = rows.filter(({ verdict }) => verdict === "no end").length;
   const long = rows.filter(({ calls }) => typeof calls === "number" && calls > CALLS_MAX).length;
   const missed = rows.filter(({ byPrefixes }) => byPrefixes === false).length;
   emit(format, {
-    document: { schema: 1, mutants: rows.length, survived, longerThan4: long, missedByPrefixes: missed, rows },
+    document: { schema: 1, mutants: rows.length, survived, endless, longerThan4: long, missedByPrefixes: missed, rows },
     rows: rows.map(({ shrunk: _shrunk, ...row }) => row),
     notes: [
-      `${rows.length - survived} of ${rows.length} found; ${missed} of them by nothing that replays prefixes`,
+      `${rows.length - survived - endless} of ${rows.length} found; ${missed} of them only by reordering`,
+      `${endless} had no end in ${HUNT_MS / 1000} s`,
       `${long} have reproducers of more than ${CALLS_MAX} calls`,
     ],
   });
-  if (survived > 0) process.exitCode = EXIT.missed;
+  if (survived + endless > 0) process.exitCode = EXIT.missed;
 }
 
-/** The hunt in a tree, by a process of its own: a seeded bug may hang. */
-function huntIn(copy: string): Found | undefined {
+/** The hunt in a tree, by a process of its own: a seeded bug may hang, and then nothing is found and nothing shrunk. */
+function huntIn(copy: string): Found | "no end" | undefined {
   const launcher = join(copy, "harness", "launcher.js");
   const run = spawnSync(process.execPath, [launcher, "crash", "hunt", "--format", "json"], {
     encoding: "utf8",
     timeout: HUNT_MS,
     maxBuffer: 1 << 24,
   });
-  if (run.error !== undefined)
-    return {
-      hunt: { scenario: "-", data: "ordered" },
-      before: 0,
-      class: "hang",
-      why: `no end in ${HUNT_MS / 1000} s`,
-      text: "",
-      calls: 0,
-      lost: 0,
-      byPrefixes: true,
-    };
+  if (run.error !== undefined) return "no end";
   if (run.status !== EXIT.invariant && run.status !== 0)
     throw new UserError(`the hunt itself failed in the copy: ${run.stderr.trim().split("\n").at(-1) ?? run.status}`);
   return (JSON.parse(run.stdout) as { readonly found: Found | null }).found ?? undefined;
