@@ -16,7 +16,8 @@ import { readCall, runCall } from "./call.ts";
 import { lookup } from "./dir.ts";
 import type { Edit } from "./edit.ts";
 import { fallocateData } from "./fallocate.ts";
-import { createNoted, linkNoted, renameNoted, unlinkNoted } from "./fast_names.ts";
+import { FC_TAG } from "./fast_commit.ts";
+import { createNoted, nameNoted, renameNoted } from "./fast_names.ts";
 import { readLink } from "./file.ts";
 import { readData, seekData, touchRead } from "./file_read.ts";
 import { truncateData } from "./file_truncate.ts";
@@ -205,7 +206,7 @@ export class Ext4 implements FileSystem {
     const row = inodes.find(ino);
     if (row !== NO_ROW && inodes.nameless[row] === NAMELESS) return ENOENT;
     const change = (edit: Edit): number =>
-      linkNoted(this.fs.fast, edit, dir, name, ino, () => ext4Link(edit, ino, dir, name));
+      nameNoted(this.fs.fast, edit, FC_TAG.LINK, [dir, name, ino], () => ext4Link(edit, ino, dir, name));
     const done = this.#change(linkCredits(this.fs.sb), dir, ino, change);
     if (done === 0 && row !== NO_ROW) inodes.nameless[row] = 0;
     return done as 0 | Errno;
@@ -239,7 +240,7 @@ export class Ext4 implements FileSystem {
     let named = 0;
     const change = (edit: Edit): number => {
       named = nameOf(edit, dir, name);
-      return unlinkNoted(this.fs.fast, edit, dir, name, named, () => ext4Unlink(edit, dir, name, true));
+      return nameNoted(this.fs.fast, edit, FC_TAG.UNLINK, [dir, name, named], () => ext4Unlink(edit, dir, name, true));
     };
     const done = this.#change(unlinkCredits(this.fs.sb), dir, 0, change);
     if (done >= 0 && named > 0) this.#changed(named);

@@ -4,7 +4,7 @@
  * the transaction is committed in full: directories made, moved and removed (Linux 6.1 replays some of these wrong), last
  * names, exchanges, whiteouts, orphans.
  *
- * - createNoted, linkNoted, unlinkNoted, renameNoted(fast, edit, ..., make)     what make() returned
+ * - createNoted, nameNoted, renameNoted(fast, edit, ..., make)     what make() returned
  */
 import { isErr } from "../../abi/errno.ts";
 import type { Edit } from "./edit.ts";
@@ -34,36 +34,20 @@ export function createNoted(fast: FastTrack, edit: Edit, dir: number, name: Uint
   return ino;
 }
 
-export function linkNoted(
+/** One more name, or one less, of an inode that has one before and after. */
+export function nameNoted(
   fast: FastTrack,
   edit: Edit,
-  dir: number,
-  name: Uint8Array,
-  ino: number,
+  tag: typeof FC_TAG.LINK | typeof FC_TAG.UNLINK,
+  [dir, name, ino]: readonly [dir: number, name: Uint8Array, ino: number],
   make: () => number,
 ): number {
   const shape = shapeOf(edit, dir);
   const wasNamed = inodeAt(edit.blocks, edit.sb, ino) >= 0 && linksOf(edit, ino) > 0;
   const done = make();
-  if (done !== 0 || !wasNamed || shape < 0 || shapeOf(edit, dir) !== shape) return done;
+  if (done !== 0 || !wasNamed || shape < 0 || shapeOf(edit, dir) !== shape || linksOf(edit, ino) === 0) return done;
   fast.inode(ino);
-  fast.name(FC_TAG.LINK, dir, ino, name);
-  return done;
-}
-
-export function unlinkNoted(
-  fast: FastTrack,
-  edit: Edit,
-  dir: number,
-  name: Uint8Array,
-  ino: number,
-  make: () => number,
-): number {
-  const shape = shapeOf(edit, dir);
-  const done = make();
-  if (done !== 0 || shape < 0 || shapeOf(edit, dir) !== shape || linksOf(edit, ino) === 0) return done;
-  fast.inode(ino);
-  fast.name(FC_TAG.UNLINK, dir, ino, name);
+  fast.name(tag, dir, ino, name);
   return done;
 }
 

@@ -89,6 +89,7 @@ const SAID: readonly (readonly [what: string, calls: readonly AceCall[], fsync: 
 const UNSAID: readonly (readonly [what: string, calls: readonly AceCall[], fsync: string])[] = [
   ["a shorter file", [one("truncate", "foo", { length: 10 })], "foo"],
   ["a last name", [one("unlink", "foo")], "bar"],
+  ["the last name of an open file", [one("hold", "foo"), one("unlink", "foo")], "bar"],
   ["a name over another", [one("rename", "foo", { to: "bar" })], "bar"],
   ["a new directory", [one("mkdir", "B")], "bar"],
   [
