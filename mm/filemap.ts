@@ -20,7 +20,7 @@ import { complete } from "./filemap_io.ts";
 import { dropPage, evictPage, lookup, setBusy } from "./filemap_page.ts";
 import { Filemap, type FilemapOptions, fileOf, FM, NIL, NO_IO, PG, waitFor } from "./filemap_state.ts";
 import { readAhead } from "./readahead.ts";
-import { flush, sync, throttle } from "./writeback.ts";
+import { flush, nextFlushNs, sync, throttle } from "./writeback.ts";
 
 /** Handles are row + generation * MAPPINGS_MAX and fit 21 bits, so that handle * 2^32 + index is an exact key. */
 const GENERATIONS = 2 ** 21 / MAPPINGS_MAX;
@@ -106,6 +106,7 @@ export function pageCacheOf(fm: Filemap): PageCache {
     complete: (io, result) => complete(fm, io, result),
     throttle: (pages) => throttle(fm, pages),
     flush: (now, pages) => flush(fm, now, pages),
+    nextFlushNs: (now) => nextFlushNs(fm, now),
     pressed: () => fm.scalars[FM.Pressed] === 1,
     ticket: () => fm.dirtyClock[0]!,
     sync: (mapping, ticket, first, last) => sync(fm, mapping, ticket, first, last),

@@ -3,6 +3,7 @@
  *
  * - flush(fm, now, pages)   the flusher's step: writes while more than the background limit is dirty, a waiter presses,
  *                           or a file has been dirty for too long; files take turns
+ * - nextFlushNs(fm, now)    when a file will have been dirty for too long
  * - sync(...)               what was dirty at a ticket, for fsync
  * - throttle(fm, pages)     a writer waits above the hard limit
  *
@@ -83,6 +84,16 @@ export function flush(fm: Filemap, now: number, pages: number): number {
   }
   if (fm.scalars[FM.Dirty]! + fm.scalars[FM.Writeback]! <= fm.backgroundMax) fm.scalars[FM.Pressed] = 0;
   return started;
+}
+
+/** A file that is due already waits for its device or its journal, not for the clock. */
+export function nextFlushNs(fm: Filemap, now: number): number {
+  let next = Infinity;
+  for (let file = fm.filePrev[fm.files]!; file !== fm.files; file = fm.filePrev[file]!) {
+    const due = fm.dirtiedWhen[file]! + fm.expireNs;
+    if (due > now && due < next) next = due;
+  }
+  return next;
 }
 
 /** The dirty and the written count, as in Linux; held pages too, which is why a waiter also presses the journal. */

@@ -27,6 +27,14 @@ export type Slot = Unit<"slot">;
 
 /** waitingOn(): not one request but any end of a write, or a step of the flusher. */
 export const WAIT_ANY = -1;
+/** waitingOn() of a file system that knows what kind of progress its call waits for: the end of a read of file data, */
+export const WAIT_DATA = -2;
+/** of a read of metadata, */
+export const WAIT_METADATA = -3;
+/** the journal's next step (a commit, room in the log or in the buffer cache, a flush), */
+export const WAIT_JOURNAL = -4;
+/** the end of a write of file data, or the flusher's next step. */
+export const WAIT_WRITEBACK = -5;
 /** Last page of a range that has no end. */
 export const PAGE_LAST = 2 ** 32 - 1;
 
@@ -67,6 +75,8 @@ export interface PageCache {
   throttle(pages: number): 0 | Errno;
   /** Starts to write at most `pages` of what is due; returns how many were started. */
   flush(now: Nanos, pages: number): number;
+  /** After flush() has started nothing: when the clock alone makes it, ns; Infinity: never. */
+  nextFlushNs(now: Nanos): number;
   /** A caller waits for pages to become clean: flush, and commit what is held. */
   pressed(): boolean;
   /** What is dirty now: sync() up to a ticket does not chase what is dirtied later. */

@@ -16,11 +16,13 @@
  * commit: as Linux's ext4_should_retry_alloc().
  */
 import { EFSBADCRC, EFSCORRUPTED, EIOCBQUEUED, ENOSPC, EROFS } from "../../abi/errno.ts";
+import { WAIT_ANY, WAIT_JOURNAL } from "../../abi/page_cache.ts";
 import { assert } from "../../lib/assert.ts";
 import { CallEnd } from "../blocks.ts";
 import type { CallEdit, Mounted } from "./mounted.ts";
 import { FS } from "./mounted.ts";
 import { noteError } from "./errors.ts";
+import { noteBlocks, notePages, noteWait } from "./waits.ts";
 
 export function openPages(fs: Mounted): void {
   assert(fs.words[FS.CacheOpen] === 0, "ext4: a call opens the page cache once");
@@ -40,10 +42,12 @@ function attempt(fs: Mounted, op: (edit: CallEdit) => number): number {
   try {
     const result = op(fs.edit);
     if (result >= 0) fs.edit.groups.finish();
+    else if (result === EIOCBQUEUED && fs.words[FS.CacheOpen] === 1) notePages(fs);
     return result;
   } catch (end) {
-    if (end instanceof CallEnd) return end.errno;
-    throw end;
+    if (!(end instanceof CallEnd)) throw end;
+    if (end.errno === EIOCBQUEUED) noteBlocks(fs);
+    return end.errno;
   }
 }
 
@@ -55,7 +59,8 @@ export function runCall(fs: Mounted, credits: number, op: (edit: CallEdit) => nu
 export function runAlways(fs: Mounted, credits: number, op: (edit: CallEdit) => number): number {
   assert(fs.words[FS.InCall] === 0, "ext4: a call within a call");
   const began = fs.journal.begin(credits);
-  if (began !== 0) return began;
+  if (began !== 0) return began === EIOCBQUEUED ? noteWait(fs, WAIT_JOURNAL) : began;
+  noteWait(fs, WAIT_ANY);
   fs.words[FS.InCall] = 1;
   fs.setTime();
   fs.edit.groups.begin(fs.sb.journalIno === 0 ? 0 : fs.journal.tid);
@@ -74,7 +79,7 @@ export function runAlways(fs: Mounted, credits: number, op: (edit: CallEdit) => 
   fs.journal.abort();
   if (result === ENOSPC && fs.space.pendingClusters > 0) {
     fs.journal.requestCommit(fs.journal.tid);
-    return EIOCBQUEUED;
+    return noteWait(fs, WAIT_JOURNAL);
   }
   if (result === EFSCORRUPTED || result === EFSBADCRC) noteError(fs, result);
   return result;
@@ -83,6 +88,7 @@ export function runAlways(fs: Mounted, credits: number, op: (edit: CallEdit) => 
 export function readCall(fs: Mounted, op: (edit: CallEdit) => number): number {
   assert(fs.words[FS.InCall] === 0, "ext4: a call within a call");
   fs.words[FS.InCall] = 1;
+  noteWait(fs, WAIT_ANY);
   fs.journal.beginRead();
   const result = attempt(fs, op);
   fs.journal.endRead();

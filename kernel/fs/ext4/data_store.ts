@@ -14,6 +14,7 @@ import { mapBlock } from "./file.ts";
 import { inodeAt } from "./group.ts";
 import type { Mounted } from "./mounted.ts";
 import { FS } from "./mounted.ts";
+import { noteBlocks } from "./waits.ts";
 import { writeBack } from "./writeback.ts";
 
 /**
@@ -42,8 +43,9 @@ export function placePages(fs: Mounted, row: number, index: number, pages: numbe
   try {
     return find();
   } catch (end) {
-    if (end instanceof CallEnd) return end.errno;
-    throw end;
+    if (!(end instanceof CallEnd)) throw end;
+    if (end.errno === EIOCBQUEUED) noteBlocks(fs);
+    return end.errno;
   }
 }
 

@@ -6,7 +6,6 @@
  * gives it back, in as many transactions as it takes, in step() when the caller does not wait.
  */
 import { EIOCBQUEUED, ENFILE, ENOENT, EFSCORRUPTED } from "../../abi/errno.ts";
-import { WAIT_ANY } from "../../abi/page_cache.ts";
 import type { BlockDevice } from "../../abi/block.ts";
 import type { Errno } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
@@ -340,17 +339,40 @@ export class Ext4 implements FileSystem {
     return readCall(fs, () => listXattr(fs.buffers, fs.sb, ino, into));
   }
 
+  /** One of the WAIT_* constants of kernel/abi/page_cache.ts. */
   waitingOn(): number {
-    return WAIT_ANY;
+    return this.fs.words[FS.WaitsFor]!;
   }
 
   step(): boolean {
+    const moved = this.stepJournal();
+    return this.stepWriteback() || moved;
+  }
+
+  /** What is jbd2's to do, and to take what has ended on the device. */
+  stepJournal(): boolean {
     const { fs } = this;
-    let moved = fs.journal.step();
+    const moved = fs.journal.step();
     if (fs.journal.aborted !== 0) fs.words[FS.ReadOnly] = 1;
-    moved = stepWork(fs) || moved;
+    return moved;
+  }
+
+  /** What is the flusher's to do: dirty pages, what is left of calls that went away, errors for the superblock. */
+  stepWriteback(): boolean {
+    const { fs } = this;
+    let moved = stepWork(fs);
     moved = keepErrors(fs) || moved;
     return fs.cache.dirty() > 0 && fs.cache.flush(fs.machine.now(), FLUSH_PAGES) > 0 ? true : moved;
+  }
+
+  /**
+   * After step() was made until it did nothing: when it has something to do again though no call is made and no request
+   * ends. Now, when the write-back has asked the journal for something; else by the clock: a commit is due, committed
+   * blocks go home, pages have been dirty for too long. Infinity: never.
+   */
+  nextAtNs(): number {
+    const { journal, cache, machine } = this.fs;
+    return Math.min(journal.nextAtNs, cache.nextFlushNs(machine.now()));
   }
 
   /** Fast commits since the mount. */

@@ -9,8 +9,9 @@
  *
  * Modes: 0, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, FALLOC_ZERO_RANGE with or without FALLOC_KEEP_SIZE.
  */
-import { EFBIG, EINVAL, EOPNOTSUPP, EPERM, isErr } from "../../abi/errno.ts";
+import { EFBIG, EINVAL, EIOCBQUEUED, EOPNOTSUPP, EPERM, isErr } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
+import { WAIT_WRITEBACK } from "../../abi/page_cache.ts";
 import { PAGE_SIZE } from "../../abi/units.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from "../vfs/file_system.ts";
 import { openPages, readCall, runCall } from "./call.ts";
@@ -31,6 +32,7 @@ import { createCredits, mapCreate, MAP_UNWRITTEN } from "./map_edit.ts";
 import type { Created } from "./map_edit.ts";
 import type { CallEdit, Mounted } from "./mounted.ts";
 import { mappingOf, rowOf } from "./rows.ts";
+import { noteWait } from "./waits.ts";
 
 const KNOWN = FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE;
 const CREDITS = 6;
@@ -41,7 +43,8 @@ function writeRange(fs: Mounted, row: number, offset: number, length: number, ti
   const mapping = fs.inodes.mapping[row]!;
   if (mapping === NO_MAPPING) return 0;
   const last = Math.floor((offset + length - 1) / PAGE_SIZE);
-  return fs.cache.sync(mapping as Mapping, ticket, Math.floor(offset / PAGE_SIZE), last);
+  const written = fs.cache.sync(mapping as Mapping, ticket, Math.floor(offset / PAGE_SIZE), last);
+  return written === EIOCBQUEUED ? noteWait(fs, WAIT_WRITEBACK) : written;
 }
 
 /** The file reaches at least to `size`, within a call. The block to be marked, NO_TAIL, or an errno. */

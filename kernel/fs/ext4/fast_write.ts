@@ -15,6 +15,7 @@
  * with the inode of the record, and without what the log had for the others.
  */
 import { ECANCELED, EFSCORRUPTED, EIOCBQUEUED } from "../../abi/errno.ts";
+import { WAIT_JOURNAL, WAIT_WRITEBACK } from "../../abi/page_cache.ts";
 import { setLe16, setLe32 } from "../../lib/bytes.ts";
 import { readCall } from "./call.ts";
 import { FC_ADD_RANGE, FC_DEL_RANGE, FC_DENTRY, FC_INODE, FC_TAG } from "./fast_commit.ts";
@@ -24,6 +25,7 @@ import { inodeFlags, inodeLinks, inodeSizeBytes, inodeType } from "./inode.ts";
 import { INODE_FLAG, S_IFDIR, S_IFREG } from "./layout.ts";
 import { EXTENT, EXTENT_LEN_MAX } from "./layout_inode.ts";
 import type { Mounted } from "./mounted.ts";
+import { noteWait } from "./waits.ts";
 import { orderedData } from "./writeback.ts";
 
 /** Bytes of one fast commit's records. */
@@ -140,11 +142,11 @@ export function startFastCommit(fs: Mounted, ino: number): number {
   const { tid } = journal;
   if (!fast.usable(tid)) return ECANCELED;
   const ordered = orderedData(fs, tid);
-  if (ordered !== 0) return ordered === EIOCBQUEUED ? ordered : ECANCELED;
+  if (ordered !== 0) return ordered === EIOCBQUEUED ? noteWait(fs, WAIT_WRITEBACK) : ECANCELED;
   const fault = readCall(fs, () => (isDirectory(fs, ino) ? ECANCELED : gather(fs)));
   if (fault !== 0) return fault === EIOCBQUEUED ? fault : ECANCELED;
   const begun = journal.fcBegin();
-  if (begun !== 0) return begun;
+  if (begun !== 0) return begun === EIOCBQUEUED ? noteWait(fs, WAIT_JOURNAL) : begun;
   const { bytes } = fs.buffers;
   for (let here = 0; here < used;) {
     const length = view.getUint16(here + 1, true);

@@ -12,12 +12,14 @@
  */
 import { EINVAL, EIOCBQUEUED } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
+import { WAIT_ANY, WAIT_WRITEBACK } from "../../abi/page_cache.ts";
 import { PAGE_SIZE } from "../../abi/units.ts";
 import { crc32c } from "../../lib/crc32c.ts";
 import { writePages } from "./file_pages.ts";
 import { DIRECT_WORDS } from "./icache.ts";
 import type { Mounted } from "./mounted.ts";
 import { mappingOf } from "./rows.ts";
+import { noteWait } from "./waits.ts";
 
 const D = { offset: 0, asked: 1, crc: 2, ticket: 3, written: 4, since: 5, passed: 6 } as const;
 
@@ -30,7 +32,7 @@ function settle(fs: Mounted, row: number): number {
   const first = Math.floor(direct[at + D.offset]! / PAGE_SIZE);
   const last = Math.floor((direct[at + D.offset]! + direct[at + D.written]! - 1) / PAGE_SIZE);
   const done = cache.sync(mapping, direct[at + D.ticket]!, first, last);
-  if (done !== 0) return done;
+  if (done !== 0) return done === EIOCBQUEUED ? noteWait(fs, WAIT_WRITEBACK) : done;
   cache.invalidate(mapping, first, last);
   const error = cache.errorReport(mapping, direct[at + D.since]!);
   if (error === 0) return direct[at + D.written]!;
@@ -58,7 +60,7 @@ export function writeDirect(fs: Mounted, row: number, offset: number, from: Uint
     const done = settle(fs, row);
     if (done === EIOCBQUEUED) return done;
     const same = isSame(fs, row, offset, from.length, crc, append);
-    if (!same && direct[at + D.passed]!++ === 0) return EIOCBQUEUED;
+    if (!same && direct[at + D.passed]!++ === 0) return noteWait(fs, WAIT_ANY);
     direct[at + D.asked] = 0;
     if (same) return done;
   }

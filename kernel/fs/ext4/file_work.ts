@@ -14,7 +14,7 @@
  */
 import { EBUSY, EIOCBQUEUED } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
-import { PAGE_LAST } from "../../abi/page_cache.ts";
+import { PAGE_LAST, WAIT_WRITEBACK } from "../../abi/page_cache.ts";
 import { openPages, readCall, runCall } from "./call.ts";
 import { cleanBlocks, forget } from "./delayed.ts";
 import { mapBlock } from "./file.ts";
@@ -37,6 +37,7 @@ import type { Created } from "./map_edit.ts";
 import type { CallEdit, Mounted } from "./mounted.ts";
 import { evictInode, orphanDel } from "./orphan_edit.ts";
 import { closePagesOf } from "./rows.ts";
+import { noteWait } from "./waits.ts";
 
 const created: Created = { pblk: 0, length: 0, unwritten: false, isNew: false };
 /** Blocks that one transaction of a piece of work may change beside the map. */
@@ -54,7 +55,7 @@ export function dropPages(fs: Mounted, row: number, first: number, last: number)
   if (mapping === NO_MAPPING || first > last) return 0;
   const gone = fs.cache.truncate(mapping as Mapping, first, last);
   // Pinned are pages that are written away.
-  return gone === EBUSY ? EIOCBQUEUED : gone;
+  return gone === EBUSY ? noteWait(fs, WAIT_WRITEBACK) : gone;
 }
 
 /** One transaction of Cut. 1: it was the last. */

@@ -14,12 +14,13 @@
  */
 import { ECANCELED, EIO, EIOCBQUEUED } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
-import { PAGE_LAST } from "../../abi/page_cache.ts";
+import { PAGE_LAST, WAIT_JOURNAL, WAIT_WRITEBACK } from "../../abi/page_cache.ts";
 import { startFastCommit } from "./fast_write.ts";
 import { finishWork } from "./file_work.ts";
 import { NO_MAPPING, NO_ROW } from "./icache.ts";
 import type { Mounted } from "./mounted.ts";
 import { rowOf } from "./rows.ts";
+import { noteWait } from "./waits.ts";
 
 const Phase = { Begin: 0, Data: 1, Fast: 2, FastEnd: 3, Commit: 4, Flush: 5, End: 6 } as const;
 const C = { phase: 0, ticket: 1, tid: 2, flush: 3, failed: 4, number: 5 } as const;
@@ -65,7 +66,7 @@ function fastCommit(fs: Mounted, ino: number, call: Float64Array): number {
   }
   if (call[C.phase] === Phase.FastEnd) {
     const done = journal.fcDone(call[C.number]!);
-    if (done === EIOCBQUEUED && journal.aborted === 0) return done;
+    if (done === EIOCBQUEUED && journal.aborted === 0) return noteWait(fs, WAIT_JOURNAL);
     // The data were there before its flush.
     if (done === 0) call[C.phase] = Phase.End;
     else commitFrom(fs, call, call[C.tid]!);
@@ -79,7 +80,7 @@ function finish(fs: Mounted, call: Float64Array): number {
     if (journal.aborted !== 0) return EIO;
     if (!journal.committed(call[C.tid]!)) {
       journal.requestCommit(call[C.tid]!);
-      return EIOCBQUEUED;
+      return noteWait(fs, WAIT_JOURNAL);
     }
     if (call[C.flush] === 1) {
       call[C.number] = journal.askFlush();
@@ -88,7 +89,7 @@ function finish(fs: Mounted, call: Float64Array): number {
   }
   if (call[C.phase] === Phase.Flush) {
     const flushed = journal.flushed(call[C.number]!);
-    if (flushed === EIOCBQUEUED) return flushed;
+    if (flushed === EIOCBQUEUED) return noteWait(fs, WAIT_JOURNAL);
     if (flushed !== 0 && call[C.failed] === 0) call[C.failed] = flushed;
     call[C.phase] = Phase.End;
   }
@@ -109,7 +110,7 @@ export function fsyncData(fs: Mounted, ino: number, dataOnly: boolean, call: Flo
     const mapping = inodes.mapping[row]!;
     if (mapping !== NO_MAPPING) {
       const written = cache.sync(mapping as Mapping, call[C.ticket]!, 0, PAGE_LAST);
-      if (written !== 0) return EIOCBQUEUED;
+      if (written !== 0) return noteWait(fs, WAIT_WRITEBACK);
     }
     call[C.failed] = errorOf(fs, row);
     if (fs.readOnly && fs.journal.aborted === 0 && call[C.failed] === 0) {
@@ -129,7 +130,7 @@ function writeAll(fs: Mounted, ticket: number): number {
   let waits = 0;
   for (let row = 0; row < inodes.rows; row++) {
     if (inodes.ino[row] === 0 || inodes.mapping[row] === NO_MAPPING || marks.count[row] === 0) continue;
-    if (cache.sync(inodes.mapping[row]! as Mapping, ticket, 0, PAGE_LAST) !== 0) waits = EIOCBQUEUED;
+    if (cache.sync(inodes.mapping[row]! as Mapping, ticket, 0, PAGE_LAST) !== 0) waits = noteWait(fs, WAIT_WRITEBACK);
   }
   return waits;
 }

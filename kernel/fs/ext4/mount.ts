@@ -17,6 +17,7 @@ import { EFSBADCRC, EINVAL, EIO, EIOCBQUEUED, EOPNOTSUPP } from "../../abi/errno
 import type { EvictMemory } from "../../abi/evict.ts";
 import type { Machine } from "../../abi/machine.ts";
 import type { PageCache } from "../../abi/page_cache.ts";
+import { WAIT_JOURNAL } from "../../abi/page_cache.ts";
 import type { Errno } from "../../abi/units.ts";
 import { NS_PER_SEC, PAGE_SIZE } from "../../abi/units.ts";
 import { le16, le32 } from "../../lib/bytes.ts";
@@ -44,6 +45,7 @@ import { Space } from "./space.ts";
 import { isRefusal, readSuper } from "./super.ts";
 import type { Refusal, Super } from "./super.ts";
 import { putMounted, putUnmounted, writeSuper } from "./super_state.ts";
+import { noteWait } from "./waits.ts";
 import { orderedData } from "./writeback.ts";
 
 export interface MountParts {
@@ -265,7 +267,7 @@ export function unmountExt4(fs: Mounted, device: BlockDevice, call: Float64Array
   const synced = syncAll(fs, call);
   if (synced === EIOCBQUEUED) return synced;
   const emptied = fs.journal.empty();
-  return emptied === EIOCBQUEUED ? emptied : leave(fs, device, idle);
+  return emptied === EIOCBQUEUED ? noteWait(fs, WAIT_JOURNAL) : leave(fs, device, idle);
 }
 
 /** The last write of all: the superblock. */

@@ -6,6 +6,7 @@
  *   data_io.ts     requests for data           writeback.ts    places for delayed blocks, ordered data
  *   data_store.ts  pages from and to the disk  file_*.ts       what can be done to files
  *   fsync.ts       fsync, sync                 super_state.ts  the superblock, errors=
+ *   waits.ts       what a call waits for
  *   fast_track.ts  what fast commits can say   fast_write.ts   fast commits
  *
  *   away     n -> one page on its way outside of the page cache's requests: inode row, page, slot, transaction
@@ -16,6 +17,7 @@ import type { EvictMemory } from "../../abi/evict.ts";
 import { CACHE_IOS_MAX, IO_PAGES_MAX } from "../../abi/limits.ts";
 import type { Machine } from "../../abi/machine.ts";
 import type { PageCache } from "../../abi/page_cache.ts";
+import { WAIT_ANY } from "../../abi/page_cache.ts";
 import { NS_PER_SEC } from "../../abi/units.ts";
 import type { BlockIo } from "../block_io.ts";
 import type { Buffers } from "../buffers.ts";
@@ -53,7 +55,9 @@ export const FS = {
   LastError: 7,
   /** s_state as the mount found it. */
   State: 8,
-  words: 9,
+  /** What the call that was told EIOCBQUEUED last waits for: waits.ts. */
+  WaitsFor: 9,
+  words: 10,
 } as const;
 
 export interface MountedParts {
@@ -158,6 +162,7 @@ export class Mounted {
     this.awaySlot = memory.int32(AWAY_MAX);
     this.awayLeft = memory.int32(AWAY_MAX);
     this.awayTid = memory.float64(AWAY_MAX);
+    this.words[FS.WaitsFor] = WAIT_ANY;
     this.inodes.reset();
     this.marks.reset();
     this.awaySlot.fill(-1);

@@ -10,7 +10,7 @@
  */
 import { EFSCORRUPTED, EIOCBQUEUED, ENFILE, isErr } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
-import { PAGE_LAST, RA_WORDS } from "../../abi/page_cache.ts";
+import { PAGE_LAST, RA_WORDS, WAIT_ANY } from "../../abi/page_cache.ts";
 import type { Errno } from "../../abi/units.ts";
 import { RA_PAGES_DEFAULT, raInit } from "../../../mm/index.ts";
 import { readCall } from "./call.ts";
@@ -19,6 +19,7 @@ import { inodeAt } from "./group.ts";
 import { NO_MAPPING, NO_ROW, SIZE_UNKNOWN, WORK } from "./icache.ts";
 import { inodeSizeBytes } from "./inode.ts";
 import type { Mounted } from "./mounted.ts";
+import { notePages, noteWait } from "./waits.ts";
 
 /** Rows that are looked at for one that may go. */
 const LOOKS_MAX = 64;
@@ -28,6 +29,7 @@ export function closePagesOf(fs: Mounted, row: number): 0 | Errno {
   if (mapping === NO_MAPPING) return 0;
   const closed = fs.cache.close(mapping as Mapping);
   if (closed === 0) fs.inodes.mapping[row] = NO_MAPPING;
+  else notePages(fs);
   return closed;
 }
 
@@ -57,7 +59,7 @@ export function shrinkRows(fs: Mounted): 0 | Errno {
       inodes.remove(row);
       return 0;
     }
-    if (idle === EIOCBQUEUED) answer = idle;
+    if (idle === EIOCBQUEUED) answer = noteWait(fs, WAIT_ANY);
   }
   return answer;
 }

@@ -16,6 +16,7 @@ import { EAGAIN, EIO, EIOCBQUEUED } from "../../abi/errno.ts";
 import { FsEv } from "../../abi/events.ts";
 import { IO_PAGES_MAX } from "../../abi/limits.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
+import { WAIT_WRITEBACK } from "../../abi/page_cache.ts";
 import type { Errno } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
 import { readCall, runCall } from "./call.ts";
@@ -32,6 +33,7 @@ import type { Created } from "./map_edit.ts";
 import type { Mounted } from "./mounted.ts";
 import { TIDS } from "./mounted.ts";
 import { MARK_AWAY, MARK_DELAYED_SHIFT, MARK_DIRTY } from "./page_marks.ts";
+import { noteWait } from "./waits.ts";
 
 const created: Created = { pblk: 0, length: 0, unwritten: false, isNew: false };
 
@@ -277,5 +279,5 @@ export function makeRoom(fs: Mounted, pages: number): 0 | Errno {
   const { cache } = fs;
   if (cache.throttle(pages) === 0) return 0;
   while (cache.flush(fs.machine.now(), IO_PAGES_MAX) > 0);
-  return cache.throttle(pages);
+  return cache.throttle(pages) === 0 ? 0 : noteWait(fs, WAIT_WRITEBACK);
 }

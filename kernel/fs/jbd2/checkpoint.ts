@@ -54,6 +54,13 @@ export function stepCheckpoint(j: JournalState): boolean {
   }
 }
 
+/** As Jbd2.nextAtNs. */
+export function nextCheckpointNs(j: JournalState): number {
+  if (j.words[J.HomePhase] !== Phase.Idle) return Infinity;
+  if (wanted(j) > 0 || isTailMovable(j)) return j.now();
+  return j.words[J.Rows] === 0 ? Infinity : j.rowNs[j.row(0)]! + HOME_EXPIRE_NS;
+}
+
 /** How many of the oldest transactions shall go home. */
 function wanted(j: JournalState): number {
   const { words } = j;

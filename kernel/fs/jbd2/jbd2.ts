@@ -29,15 +29,15 @@ import { assert } from "../../lib/assert.ts";
 import { IoKind } from "../block_io.ts";
 import { SlotState } from "../buffer_slots.ts";
 import { Buffers, CALL_FORGETS_MAX } from "../buffers.ts";
-import { homeEnded, stepCheckpoint } from "./checkpoint.ts";
-import { logEnded, stepCommit } from "./commit.ts";
+import { homeEnded, nextCheckpointNs, stepCheckpoint } from "./checkpoint.ts";
+import { logEnded, nextCommitNs, stepCommit } from "./commit.ts";
 import { fcBegin, fcCancel, fcDone, fcEnd, fcIneligible, fcTag, fcWriteEnded, stepFastCommit } from "./fast_commit.ts";
 import { askFlush, flushEnded, flushed, stepFlush } from "./flush.ts";
 import { isJournalFault, readJournalSuper } from "./journal.ts";
 import type { JournalFault, JournalSuper } from "./journal.ts";
 import { withFeatures, writeErrno } from "./log_super.ts";
 import type { JournalFeatures } from "./log_super.ts";
-import { COMMIT_INTERVAL_NS, HOME_EXPIRE_NS, J, JournalState, LOG_EXTRAS } from "./state.ts";
+import { COMMIT_INTERVAL_NS, J, JournalState, LOG_EXTRAS } from "./state.ts";
 import type { JournalOwner } from "./state.ts";
 import { abortCall, begin, fail, isCommitted, merge, requestCommit } from "./transaction.ts";
 import { REQ_FUA } from "../../abi/block.ts";
@@ -287,11 +287,12 @@ export class Jbd2 {
     return words[J.Live] === 0 && words[J.Phase] === 0 && dirty === 0;
   }
 
-  /** When the clock alone makes step() do something, ns; Infinity: never. */
+  /**
+   * When step() does something though no request ends: now when a call has asked for it, else by the clock, ns; Infinity:
+   * never. A commit, a fast commit or a checkpoint under way goes on by what ends.
+   */
   get nextAtNs(): number {
-    const { words, rowNs } = this.state;
-    const commit = words[J.Live] === 0 ? Infinity : words[J.ExpiresNs]!;
-    return words[J.Rows] === 0 ? commit : Math.min(commit, rowNs[this.state.row(0)]! + HOME_EXPIRE_NS);
+    return this.aborted === 0 ? Math.min(nextCommitNs(this.state), nextCheckpointNs(this.state)) : Infinity;
   }
 
   /** 0: everything is at home and durable, and the log is marked empty. EIOCBQUEUED; EIO after an abort. */
