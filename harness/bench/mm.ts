@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { PageAlloc, checkPageAlloc } from "../../mm/index.ts";
 import type { Bench, BenchOptions, BenchRow, BenchTable } from "./bench.ts";
+import { threadCpuNs } from "./cpu_time.ts";
 import { median } from "./median.ts";
 import { type CpuJob, LOOPS, loopConfig } from "./mm_loops.ts";
 
@@ -63,18 +64,12 @@ function buildTwin(): Twin | undefined {
   };
 }
 
-/** CPU time of this thread, ns: other programs on the machine disturb it less than the wall clock. */
-function cpuNs(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) * 1000;
-}
-
 function ours(mode: string, operations: number): { ns: number; sum: number } {
   const loop = LOOPS[mode]!();
   loop(operations / 4);
-  const started = cpuNs();
+  const started = threadCpuNs();
   const sum = loop(operations);
-  return { ns: (cpuNs() - started) / operations, sum };
+  return { ns: (threadCpuNs() - started) / operations, sum };
 }
 
 const tenth = (value: number): number => Math.round(value * 10) / 10;

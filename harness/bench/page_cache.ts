@@ -16,6 +16,7 @@ import { EVICT_POLICIES, MemoryStore, PageFrames, fileRead, fileWrite, pageCache
 import type { PlainFile } from "../../mm/index.ts";
 import { runFolder } from "../qemu/open_things.ts";
 import type { Bench, BenchOptions, BenchRow, BenchTable } from "./bench.ts";
+import { threadCpuNs } from "./cpu_time.ts";
 import { median } from "./median.ts";
 
 const ROUNDS = 11;
@@ -172,12 +173,6 @@ function arms(folder: string): { readonly list: readonly Arm[]; readonly close: 
 
 const policyOf = (name: string): EvictPolicyType => EVICT_POLICIES.find((type) => type.name === name)!;
 
-/** CPU time of this thread, ns: other programs on the machine disturb it less than the wall clock. */
-function cpuNs(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) * 1000;
-}
-
 async function run({ quick, progress }: BenchOptions): Promise<BenchTable> {
   const rounds = quick ? ROUNDS_QUICK : ROUNDS;
   const calls = quick ? CALLS_QUICK : CALLS;
@@ -191,9 +186,9 @@ async function run({ quick, progress }: BenchOptions): Promise<BenchTable> {
   for (let round = 0; round <= rounds; round++) {
     progress(`round ${round} of ${rounds}`);
     for (const arm of list) {
-      const start = cpuNs();
+      const start = threadCpuNs();
       const sum = arm.run(pages);
-      const ns = (cpuNs() - start) / calls;
+      const ns = (threadCpuNs() - start) / calls;
       assert(sum === expected, "bench page_cache: a page holds other bytes");
       if (round > 0) times.get(arm.what)!.push(ns);
     }
