@@ -2,10 +2,10 @@
 export { type PageAllocConfig, OWNER_BOOT, PageAlloc } from "./page_alloc.ts";
 export { GFP, mobilityOf } from "./gfp.ts";
 export { checkPageAlloc } from "./check.ts";
-export { ZONE, type ZoneSpec } from "./zone.ts";
+export { ZONE, type ZoneSpec, hugePageMinFreeKbytes, lowmemReserve, minFreeKbytes, watermarks } from "./zone.ts";
 export { Kind, ORDER_MAX, PAGEBLOCK_ORDER } from "./memmap.ts";
 export { MIGRATE_NAMES, Migrate } from "./migratetype.ts";
-export { PCP } from "./pcp.ts";
+export { PCP, batchSize, highSize } from "./pcp.ts";
 export { type SlowHooks, noHooks } from "./page_alloc_slow.ts";
 export {
   type ZoneBlocks,

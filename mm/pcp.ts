@@ -41,11 +41,11 @@ export const PCP = {
   words: PCP_LISTS,
 } as const;
 
-/** Linux's zone_batchsize: about a quarter of a thousandth of the zone, just below a power of two. */
+/** Linux's zone_batchsize: about a quarter of a thousandth of the zone, just below a power of two; at least one. */
 export function batchSize(managed: number): number {
   const quarter = Math.max(1, Math.min(managed >>> 10, BATCH_FRAMES_MAX) >>> 2);
   const power = 1 << (31 - Math.clz32(quarter + (quarter >>> 1)));
-  return power - 1;
+  return Math.max(1, power - 1);
 }
 
 /** Linux's zone_highsize: the low watermark shared among the CPUs, at least four batches. */
@@ -79,7 +79,7 @@ export class Pcp {
   }
 
   setLimits(managed: number, low: number): void {
-    const batch = Math.max(1, batchSize(managed));
+    const batch = batchSize(managed);
     for (let cpu = 0; cpu < this.cpus; cpu++) {
       const at = this.at(cpu);
       this.words[at + PCP.batch] = batch;

@@ -5,6 +5,7 @@
  *   replay --trace FILE   page and slab events of a real guest through our allocators
  *   frag                  the mixed-lifetime experiment: grouping and compaction, on and off
  *   guest                 the same churn in a real Linux guest and in our allocator
+ *   formulas              index and watermark formulas against a real Linux guest's, digit for digit
  *   evict                 replacement policies on a trace, beside the best possible
  *   mutants               seeded bugs: does the test suite notice them?
  */
@@ -71,6 +72,13 @@ export function register(program: Command): void {
     .addOption(seedOption())
     .addOption(formatOption("json", "csv", "md"))
     .action(guestCommand);
+  mm.command("formulas")
+    .description(
+      "Compare what a real Linux guest says of its free memory, watermarks, reserves and per-CPU lists with what our\nformulas make of the same counts, digit for digit. Needs QEMU. Exit code 1 when a digit differs.",
+    )
+    .option("--memory <size>", "memory of the guest", byteSize(128 * 2 ** 20, 2 ** 31), 256 * 2 ** 20)
+    .addOption(formatOption("json", "csv", "md"))
+    .action(formulasCommand);
   mm.command("mutants")
     .description(
       "Put each seeded bug of the memory wing into a copy of the source tree, run its fast tests there, and report which\nbugs were noticed. Needs a checkout. Exit code 1 when one survives.",
@@ -279,6 +287,22 @@ async function guestCommand(options: GuestCommandOptions): Promise<void> {
       `start rebuilt from pagetypeinfo, ${report.shortfall} blocks without a place`,
     ],
   });
+}
+
+async function formulasCommand({ memory, format }: { memory: number; format: Format }): Promise<void> {
+  const { guestFormulas } = await import("../mm/guest_formulas.ts");
+  const { progressLine } = await import("./progress.ts");
+  const line = progressLine("mm formulas");
+  const report = await guestFormulas({ memoryMiB: memory / 2 ** 20, progress: (text) => line.update(text) });
+  line.end();
+  const differ = report.rows.filter(({ compared, equal }) => equal !== compared);
+  emit(format, {
+    document: { schema: SCHEMA, memory, ...report },
+    rows: report.rows.map((row) => ({ ...row })),
+    title: `Linux ${report.release}, ${memory / 2 ** 20} MiB`,
+    notes: [differ.length === 0 ? "every digit is Linux's" : `${differ.length} formulas differ`],
+  });
+  if (differ.length > 0) process.exitCode = EXIT.missed;
 }
 
 async function mutantsCommand({ only, format }: { only?: number[]; format: Format }): Promise<void> {

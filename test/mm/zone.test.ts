@@ -39,6 +39,7 @@ describe("watermark formulas equal Linux's", () => {
     expect(batchSize(262_144)).toBe(63);
     expect(batchSize(65_536)).toBe(15);
     expect(batchSize(8192)).toBe(1);
+    expect(batchSize(3840)).toBe(1);
     expect(highSize(1286, 1, 63)).toBe(1286);
     expect(highSize(1286, 8, 63)).toBe(252);
   });
