@@ -15,9 +15,9 @@ import type { Format } from "./output.ts";
 import { packageRoot } from "./package.ts";
 import { progressLine } from "./progress.ts";
 
-const HUNT_MS = 240_000;
-/** What a reproducer may have at the most. */
-const CALLS_MAX = 4;
+const HUNT_MS = 480_000;
+/** What a reproducer may have at the most; points of persistence and time that passes apart. */
+const OPERATIONS_MAX = 4;
 
 export function registerHunt(crash: Command): void {
   crash
@@ -50,6 +50,7 @@ async function huntAll({ format }: { readonly format: Format }): Promise<void> {
               scenario: found.hunt.scenario,
               data: found.hunt.data,
               class: found.class,
+              operations: found.operations,
               calls: found.calls,
               lost: found.lost,
             },
@@ -91,14 +92,16 @@ async function mutants({
         verdict,
         class: found?.class ?? "-",
         scenario: found?.hunt.scenario ?? "-",
+        operations: found?.operations ?? null,
         calls: found?.calls ?? null,
         lost: found?.lost ?? null,
         byPrefixes: found?.byPrefixes ?? null,
+        hunted: found?.hunted ?? null,
         seconds,
         shrunk: found?.text ?? "",
       });
       console.error(
-        `${number}: ${found === undefined ? verdict : `found, ${found.calls} calls`} in ${seconds} s: ${mutant.why}`,
+        `${number}: ${found === undefined ? verdict : `found, ${found.operations} operations`} in ${seconds} s: ${mutant.why}`,
       );
     }
   } finally {
@@ -106,7 +109,7 @@ async function mutants({
   }
   const survived = rows.filter(({ verdict }) => verdict === "survived").length;
   const endless = rows.filter(({ verdict }) => verdict === "no end").length;
-  const long = rows.filter(({ calls }) => typeof calls === "number" && calls > CALLS_MAX).length;
+  const long = rows.filter(({ operations }) => typeof operations === "number" && operations > OPERATIONS_MAX).length;
   const missed = rows.filter(({ byPrefixes }) => byPrefixes === false).length;
   emit(format, {
     document: { schema: 1, mutants: rows.length, survived, endless, longerThan4: long, missedByPrefixes: missed, rows },
@@ -114,7 +117,8 @@ async function mutants({
     notes: [
       `${rows.length - survived - endless} of ${rows.length} found; ${missed} of them only by reordering`,
       `${endless} had no end in ${HUNT_MS / 1000} s`,
-      `${long} have reproducers of more than ${CALLS_MAX} calls`,
+      `${long} have reproducers of more than ${OPERATIONS_MAX} operations`,
+      ...rows.flatMap(({ number, shrunk }) => (shrunk === "" ? [] : [`${number}: ${shrunk}`])),
     ],
   });
   if (survived + endless > 0) process.exitCode = EXIT.missed;

@@ -33,12 +33,13 @@ export interface Explorer {
   readonly segments: readonly SegmentStates[];
 }
 
-/** States `from` to `to` of one segment. */
+/** States `from` to `to` of one segment, or each `step`-th of them. */
 export interface Chunk {
   readonly index: number;
   readonly segment: number;
   readonly from: number;
   readonly to: number;
+  readonly step?: number;
 }
 
 export interface FlaggedState {
@@ -105,7 +106,7 @@ export function runChunk(explorer: Explorer, chunk: Chunk): ChunkOutcome {
   const flaggedByKind: Partial<Record<StateKind, number>> = {};
   const flagged: FlaggedState[] = [];
   const before = judge.recovered;
-  for (let n = chunk.from; n < chunk.to; n++) {
+  for (let n = chunk.from; n < chunk.to; n += chunk.step ?? 1) {
     const { kind, counts, set } = states.at(n);
     if (counts) byKind[kind] = (byKind[kind] ?? 0) + 1;
     const markers = segment.markers[set.cut]!;

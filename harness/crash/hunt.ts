@@ -4,22 +4,30 @@
  * - HUNTS              scenario, data mode, mount options, disk
  * - hunt(dir)          the first that breaks, shrunk; or that nothing does
  *
- * A panic of the file system counts as found: it is shrunk by the same calls.
+ * A panic of the file system counts as found, and so does what never ends: both are shrunk by the same calls. Steps are
+ * counted (workload_run.ts), and a loop that takes none is cut off after a time.
  */
 import type { DataMode } from "../../kernel/index.ts";
 import type { AceCall } from "./ace.ts";
-import { fewest } from "./fewest.ts";
+import { readFeatures } from "../ext4/mkfs_options.ts";
 import { SCENARIOS } from "./scenarios.ts";
-import { judgeWorkload, shrinkWorkload } from "./workload_judge.ts";
+import { operationsIn, smallestWorkload } from "./shrink_calls.ts";
+import type { SmallWorkload } from "./shrink_calls.ts";
+import { CutOff, withinMs } from "./time_limit.ts";
+import { judgeWorkload, prepared, shrinkWorkload } from "./workload_judge.ts";
 import type { JudgeWorkloadOptions } from "./workload_judge.ts";
-import { crashBase } from "./workload_run.ts";
+import { crashBase, NoEnd } from "./workload_run.ts";
 import { parseStateId } from "./state_set.ts";
 
 export interface Hunt {
   readonly scenario: string;
   readonly data: DataMode;
   readonly mount?: string;
+  /** Over mkfs's defaults. */
+  readonly features?: string;
   readonly late?: number;
+  /** Flushes are recorded where they have ended. */
+  readonly flushAt?: "end";
 }
 
 export const HUNTS: readonly Hunt[] = [
@@ -33,6 +41,10 @@ export const HUNTS: readonly Hunt[] = [
   { scenario: "concurrent-writers", data: "ordered", mount: "nodelalloc" },
   { scenario: "concurrent-writers", data: "ordered", mount: "nodelalloc", late: 3 },
   { scenario: "block-reuse", data: "journal", late: 4 },
+  { scenario: "going-home", data: "ordered", late: 13, flushAt: "end" },
+  { scenario: "concurrent-writers", data: "ordered", late: 14, flushAt: "end" },
+  { scenario: "journal-full", data: "journal", late: 5 },
+  { scenario: "going-home", data: "writeback", mount: "journal_async_commit", features: "^metadata_csum" },
   { scenario: "recovery", data: "ordered" },
   { scenario: "going-home", data: "ordered", late: 9 },
   { scenario: "going-home", data: "ordered", late: 10 },
@@ -48,13 +60,15 @@ export const HUNTS: readonly Hunt[] = [
 
 export interface Found {
   readonly hunt: Hunt;
-  /** Hunts before it that found nothing. */
-  readonly before: number;
+  /** Hunts that found nothing before it did. */
+  readonly hunted: number;
   readonly class: string;
   readonly why: string;
   readonly text: string;
-  /** Calls that are left. */
+  /** Calls that are left, those of them that change something, and calls that only set the stage (shrink_calls.ts). */
   readonly calls: number;
+  readonly operations: number;
+  readonly before: number;
   readonly lost: number;
   /** Whether replaying prefixes would have shown it. */
   readonly byPrefixes: boolean;
@@ -62,41 +76,42 @@ export interface Found {
 
 const BOUNDS = { policy: "kernel", maxSubset: 6, tears: false, seed: 1, random: 30, dropSpan: 6 } as const;
 
+/** Far more than any hunt takes; and what a part of one that hangs is given. */
+const HANG_MS = 60_000;
+const HANG_AGAIN_MS = 10_000;
+
 const wordsOf = ({ op, path, to }: AceCall): string => [op, path, to].filter((word) => word !== undefined).join(" ");
 
 export function hunt(progress: (line: string) => void): Found | undefined {
-  for (const [before, one] of HUNTS.entries()) {
+  for (const [hunted, one] of HUNTS.entries()) {
     progress(`${one.scenario}, data=${one.data}`);
-    const found = huntOne(one, before);
+    const found = huntOne(one, hunted);
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
-function huntOne(one: Hunt, before: number): Found | undefined {
-  const { base, calls, duringRecovery, mayFail } = SCENARIOS.find(({ name }) => name === one.scenario)!;
-  const disk = crashBase(base);
+function huntOne(one: Hunt, hunted: number): Found | undefined {
+  const { base, calls, slowSpot, duringRecovery, mayFail } = SCENARIOS.find(({ name }) => name === one.scenario)!;
+  const disk = crashBase(one.features === undefined ? base : { ...base, features: readFeatures(one.features) });
   const options: JudgeWorkloadOptions = {
     ...BOUNDS,
     data: one.data,
     mount: one.mount ?? "",
     ...(one.late === undefined ? {} : { late: one.late }),
+    ...(one.flushAt === undefined ? {} : { flushAt: one.flushAt }),
+    ...(slowSpot === undefined ? {} : { slowSpot }),
     duringRecovery: duringRecovery === true,
     mayFail: mayFail === true,
   };
-  const panic = panicOf(() => judgeWorkload(disk, calls, options));
-  if (panic !== undefined) {
-    const left = fewest(calls, (some) => panicOf(() => judgeWorkload(disk, some, options)) !== undefined);
-    return {
-      hunt: one,
-      before,
-      class: "panic",
-      why: panic,
-      text: left.map(wordsOf).join("; "),
-      calls: left.length,
-      lost: 0,
-      byPrefixes: true,
-    };
+  const stopped = (some: readonly AceCall[], before: readonly AceCall[], ms: number): Stop | undefined =>
+    stopOf(() => judgeWorkload(disk, some, { ...options, before }), ms);
+  const stop = stopped(calls, [], HANG_MS);
+  if (stop !== undefined) {
+    // Whatever stops in some other way counts, too.
+    const limitMs = stop.class === "hang" ? HANG_AGAIN_MS : HANG_MS;
+    const left = smallestWorkload(calls, (some, before) => stopped(some, before, limitMs) !== undefined);
+    return { hunt: one, hunted, ...stop, ...sizesOf(left), lost: 0, byPrefixes: true };
   }
   const shrunk = shrinkWorkload(disk, calls, options);
   if (shrunk === undefined) return undefined;
@@ -105,21 +120,32 @@ function huntOne(one: Hunt, before: number): Found | undefined {
   const first = summary.firstFailures[0]!;
   return {
     hunt: one,
-    before,
+    hunted,
     class: first.class,
     why: first.why,
-    text: shrunk.calls.map(wordsOf).join("; "),
-    calls: shrunk.calls.length,
+    ...sizesOf(shrunk),
     lost: /x([\d.]+)/.exec(set)?.[1]?.split(".").length ?? 0,
     byPrefixes: summary.flaggedByPrefixes > 0,
   };
 }
 
-function panicOf(run: () => unknown): string | undefined {
+function sizesOf({ calls, before }: SmallWorkload) {
+  const stage = before.length === 0 ? "" : `on a disk with ${before.map(wordsOf).join("; ")}: `;
+  const text = stage + calls.map(wordsOf).join("; ");
+  return { text, calls: calls.length, operations: operationsIn(calls), before: before.length };
+}
+
+interface Stop {
+  readonly class: "panic" | "hang";
+  readonly why: string;
+}
+
+function stopOf(run: () => unknown, ms: number): Stop | undefined {
   try {
-    run();
+    withinMs(ms, () => prepared(run));
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    const hangs = error instanceof NoEnd || error instanceof CutOff;
+    return { class: hangs ? "hang" : "panic", why: error instanceof Error ? error.message : String(error) };
   }
 }

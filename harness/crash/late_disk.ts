@@ -2,8 +2,12 @@
  * A disk whose requests end late and in any order, by seed: what a file system must not rely on. Bytes of a write are
  * taken when it is submitted and are there when it ends; a flush ends like any other request.
  *
- * - new LateDisk(disk, seed)    over a disk that ends everything at once
+ * - new LateDisk(disk, seed, slowSpot)    over a disk that ends everything at once
+ *
+ * A slow spot is a piece of the disk where writes take very long: what is to go home there keeps the log from being freed
+ * while it is filled.
  */
+import { BlockOp, SECTOR_SIZE } from "../../kernel/abi/block.ts";
 import type { BlockDevice, BlockLimits, BlockRequest } from "../../kernel/abi/block.ts";
 import { nextBelow, prng } from "../../kernel/lib/prng.ts";
 
@@ -11,6 +15,13 @@ import { nextBelow, prng } from "../../kernel/lib/prng.ts";
 const SOON_POLLS = 4;
 const SLOW_ONE_IN = 6;
 export const SLOW_POLLS = 60;
+const SPOT_POLLS = 4_000;
+
+/** Bytes from `from` up to `to`. */
+export interface SlowSpot {
+  readonly from: number;
+  readonly to: number;
+}
 
 interface Waiting {
   readonly request: BlockRequest;
@@ -22,11 +33,13 @@ interface Waiting {
 export class LateDisk implements BlockDevice {
   readonly #disk: BlockDevice;
   readonly #random: Int32Array;
+  readonly #slowSpot: SlowSpot | undefined;
   readonly #waiting: Waiting[] = [];
 
-  constructor(disk: BlockDevice, seed: number) {
+  constructor(disk: BlockDevice, seed: number, slowSpot?: SlowSpot) {
     this.#disk = disk;
     this.#random = prng(seed);
+    this.#slowSpot = slowSpot;
   }
 
   get limits(): BlockLimits {
@@ -38,9 +51,16 @@ export class LateDisk implements BlockDevice {
       request.result = undefined;
       const inner = { ...request, data: request.data?.slice(), result: undefined };
       const slow = nextBelow(this.#random, SLOW_ONE_IN) === 0;
-      this.#waiting.push({ request, inner, polls: nextBelow(this.#random, slow ? SLOW_POLLS : SOON_POLLS) });
+      const polls = nextBelow(this.#random, slow ? SLOW_POLLS : SOON_POLLS);
+      this.#waiting.push({ request, inner, polls: this.#isInSpot(request) ? SPOT_POLLS + polls : polls });
     }
     return batch.length;
+  }
+
+  #isInSpot({ op, sector }: BlockRequest): boolean {
+    if (this.#slowSpot === undefined || op !== BlockOp.Write) return false;
+    const { from, to } = this.#slowSpot;
+    return sector * SECTOR_SIZE >= from && sector * SECTOR_SIZE < to;
   }
 
   poll(): readonly BlockRequest[] {

@@ -13,7 +13,8 @@
  * been shorter there may be zeroes (a later call moved its end, the data were still to be written). No file may show a
  * sector that no content of it ever had (stale blocks), but with data=writeback before it was synced.
  *
- * - markText(mark), ModelPromises(tree, marks, mode)     markers of a recording say how far the workload was
+ * - markText(mark), ModelPromises(tree, marks, mode, from)   markers of a recording say how far the workload was; calls
+ *                                                           up to `from` are on the disk when it begins
  */
 import { isErr } from "../../kernel/abi/errno.ts";
 import type { DataMode } from "../../kernel/index.ts";
@@ -71,10 +72,10 @@ export class ModelPromises implements Promises {
   readonly #mode: DataMode;
   readonly #reached: readonly Reached[];
 
-  constructor(tree: ModelTree, marks: readonly Mark[], mode: DataMode) {
+  constructor(tree: ModelTree, marks: readonly Mark[], mode: DataMode, from: number) {
     this.#tree = tree;
     this.#mode = mode;
-    const reached: Reached[] = [{ begun: 0, namesFrom: 0, contentFrom: new Map(), allFrom: 0 }];
+    const reached: Reached[] = [{ begun: from, namesFrom: from, contentFrom: new Map(), allFrom: from }];
     for (const mark of marks) reached.push(this.#after(reached.at(-1)!, mark));
     this.#reached = reached;
   }

@@ -2,7 +2,7 @@
  * e2fsck as the referee of crash states: the replay and the orphans as its preen mode does them, then a full check that
  * must find nothing. It knows nothing of promises, so only what is said of the structure can be compared.
  *
- * - e2fsckSays(disk, path)         of an image file that is spent by it: undefined when clean, else its first words
+ * - e2fsckSays(disk, path)         of an image file that is spent by it: undefined when clean, else its first lines
  * - refereeStates(...)             several at once; how many were judged, and where it disagrees
  *
  * A file is written sparsely: what differs from zeroes.
@@ -17,6 +17,7 @@ import type { CrashDisk } from "./crash_disk.ts";
 
 const WHY = "have e2fsck judge crash states";
 const CLEAN_CODES = new Set([0, 1]);
+const SAID_LINES = 3;
 const SAID_MAX = 200;
 
 /** The image as it is now, as a file. */
@@ -57,13 +58,13 @@ export async function e2fsckSays(path: string): Promise<string | undefined> {
   return full.code === 0 ? undefined : firstWords(full.text, path);
 }
 
-/** The first line that is no heading. */
+/** The first lines that are no headings. */
 function firstWords(text: string, path: string): string {
   const lines = text.split("\n").map((line) => line.replace(`${path}: `, "").trim());
-  const said = lines.find(
+  const said = lines.filter(
     (line) => line !== "" && !/^Pass |^Inode count|recovering journal|^Clearing orphan|^e2fsck/.test(line),
   );
-  return (said ?? "it is not clean").slice(0, SAID_MAX);
+  return said.length === 0 ? "it is not clean" : said.slice(0, SAID_LINES).join("; ").slice(0, SAID_MAX);
 }
 
 export interface Case {

@@ -5,6 +5,7 @@
  * - SCENARIOS     name -> what it is about, its disk, and its calls
  */
 import type { AceCall } from "./ace.ts";
+import type { SlowSpot } from "./late_disk.ts";
 import type { BaseOptions } from "./workload_run.ts";
 
 export interface Scenario {
@@ -12,6 +13,8 @@ export interface Scenario {
   readonly help: string;
   readonly base: BaseOptions;
   readonly calls: readonly AceCall[];
+  /** Of a disk that ends its requests late. */
+  readonly slowSpot?: SlowSpot;
   /** The crash comes while the journal of the first crash is being replayed. */
   readonly duringRecovery?: boolean;
   /** Calls may fail: the disk is full. */
@@ -84,6 +87,19 @@ export const SCENARIOS: readonly Scenario[] = [
     calls: [
       ...times(130, (n) => [creat(`w${n}`), fsync(`w${n}`), ...(n % 45 === 44 ? [idle] : [])]),
       ...times(8, (n) => [unlink(`w${n * 7}`), fsync("w129")]),
+    ],
+  },
+  {
+    name: "journal-full",
+    help: "data go through the log faster than home: each transaction waits for the tail to move out of its way",
+    base: { sizeBytes: 8 * MIB, blockSize: KIB, journalBytes: MIB, buffers: 2048 },
+    // Where the first file's data begin: what is committed first is at home last.
+    slowSpot: { from: 1618 * KIB, to: 1622 * KIB },
+    calls: [
+      creat("f"),
+      write("f", 0, 700 * KIB),
+      fsync("f"),
+      ...times(2, (n) => [write("f", (700 + n * 400) * KIB, 400 * KIB), fsync("f")]),
     ],
   },
   {
@@ -162,6 +178,7 @@ export const SCENARIOS: readonly Scenario[] = [
       creat("A/f"),
       sync,
       unlink("A/f"),
+      sync,
       call("rmdir", "A"),
       sync,
       creat("foo"),

@@ -46,7 +46,8 @@ export function shrunkReport(
   const files = { base: `${path}.base.img.zst`, log: `${path}.log` };
   writeFileSync(files.base, zstdCompressSync(explorer.recorded.base));
   storeLog(files.log, explorer.recorded);
-  const text = shrunk.calls.map(callText).join("; ");
+  const stage = shrunk.before.length === 0 ? "" : `on a disk with ${shrunk.before.map(callText).join("; ")}: `;
+  const text = stage + shrunk.calls.map(callText).join("; ");
   const why = `${verdict.class}: ${verdict.why}`;
   const setupCalls = shrunk.calls.filter(({ setup }) => setup).length;
   return {

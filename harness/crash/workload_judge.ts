@@ -2,19 +2,20 @@
  * One workload on our ext4, crashed in every way within the bounds.
  *
  * - judgeWorkload(base, calls, options)     states, flagged ones, and how much of the epochs the bounds cover
- * - shrinkWorkload(base, calls, options)    the fewest calls that still break, and of these the state with the fewest
- *                                           lost writes; undefined when nothing breaks
+ * - shrinkWorkload(base, calls, options)    the smallest workload that still breaks (shrink_calls.ts), and of it the state
+ *                                           with the fewest lost writes; undefined when nothing breaks
  */
 import type { Policy } from "../../kernel/index.ts";
 import type { AceCall } from "./ace.ts";
 import { openExplorer, chunksOf, runChunk } from "./explore.ts";
 import type { Explorer, ExploreOptions } from "./explore.ts";
-import { fewest } from "./fewest.ts";
 import { shrinkState } from "./shrink.ts";
+import { smallestWorkload } from "./shrink_calls.ts";
+import type { SmallWorkload } from "./shrink_calls.ts";
 import { parseStateId, stateId } from "./state_set.ts";
 import { summarise } from "./summary.ts";
 import type { Summary } from "./summary.ts";
-import { runRecovery, runWorkload } from "./workload_run.ts";
+import { runRecovery, runWorkload, Unprepared } from "./workload_run.ts";
 import type { CrashBase, WorkloadOptions, WorkloadRun } from "./workload_run.ts";
 
 export interface JudgeWorkloadOptions extends WorkloadOptions {
@@ -27,6 +28,8 @@ export interface JudgeWorkloadOptions extends WorkloadOptions {
   /** For epochs beyond the bound; missing: 100 and 16 (enumerate.ts). */
   readonly random?: number;
   readonly dropSpan?: number;
+  /** Of a segment so many states at the most, evenly spread; missing: all within the bounds. */
+  readonly statesMax?: number;
   /** Bytes that the disk writes whole or not at all; missing: 512. */
   readonly sector?: number;
   /** Calls that fail are no reason to doubt what the others show. */
@@ -44,6 +47,7 @@ export interface JudgedWorkload {
 
 const RANDOM = 100;
 const DROP_SPAN = 16;
+const LATE_TRIED = 4;
 
 export function boundsOf(options: JudgeWorkloadOptions): ExploreOptions {
   const { policy, maxSubset, tears, seed, random = RANDOM, dropSpan = DROP_SPAN, sector = 512 } = options;
@@ -56,13 +60,15 @@ export function judgeWorkload(
   options: JudgeWorkloadOptions,
 ): JudgedWorkload {
   const run = runWorkload(base, calls, options);
-  return judgeRun(options.duringRecovery === true ? runRecovery(base, run, options) : run, options);
+  return judgeRun(options.duringRecovery === true ? runRecovery(run, options) : run, options);
 }
 
 /** A run that was recorded, or made up from one. */
 export function judgeRun(run: WorkloadRun, options: JudgeWorkloadOptions): JudgedWorkload {
   const explorer = openExplorer(run.recorded, boundsOf(options), run.promises);
-  const summary = summarise(chunksOf(explorer, Infinity).map((chunk) => runChunk(explorer, chunk)));
+  const { statesMax = Infinity } = options;
+  const chunks = chunksOf(explorer, Infinity).map((one) => ({ ...one, step: Math.ceil(one.to / statesMax) || 1 }));
+  const summary = summarise(chunks.map((chunk) => runChunk(explorer, chunk)));
   const sizes = explorer.segments.map(({ segment }) => segment.free.length).filter((size) => size > 0);
   return {
     run,
@@ -73,8 +79,9 @@ export function judgeRun(run: WorkloadRun, options: JudgeWorkloadOptions): Judge
   };
 }
 
-export interface ShrunkWorkload {
-  readonly calls: readonly AceCall[];
+export interface ShrunkWorkload extends SmallWorkload {
+  /** Options with which it breaks: another seed of a late disk may do. */
+  readonly options: JudgeWorkloadOptions;
   readonly judged: JudgedWorkload;
   /** Name of the state. */
   readonly state: string;
@@ -87,21 +94,40 @@ export function shrinkWorkload(
   options: JudgeWorkloadOptions,
 ): ShrunkWorkload | undefined {
   let tried = 0;
-  const breaks = (some: readonly AceCall[]): JudgedWorkload | undefined => {
+  const breaks = (some: readonly AceCall[], how: JudgeWorkloadOptions): JudgedWorkload | undefined => {
     tried++;
-    const judged = judgeWorkload(base, some, options);
-    const counts = options.mayFail === true || judged.run.failed.length === 0;
+    const judged = prepared(() => judgeWorkload(base, some, how));
+    if (judged === undefined) return undefined;
+    const counts = how.mayFail === true || judged.run.failed.length === 0;
     return counts && judged.summary.flagged > 0 ? judged : undefined;
   };
-  let judged = breaks(calls);
-  if (judged === undefined) return undefined;
-  const best = fewest(calls, (some) => {
-    const still = breaks(some);
-    if (still !== undefined) judged = still;
-    return still !== undefined;
-  });
-  return { calls: best, judged, state: smallestState(judged), tried };
+  if (breaks(calls, options) === undefined) return undefined;
+  const broken = (some: readonly AceCall[], before: readonly AceCall[]) => {
+    for (const late of seedsOf(options)) {
+      const how = { ...options, before, ...(late === undefined ? {} : { late }) };
+      const judged = breaks(some, how);
+      if (judged !== undefined) return { judged, options: how };
+    }
+    return undefined;
+  };
+  const smallest = smallestWorkload(calls, (some, before) => broken(some, before) !== undefined);
+  const shown = broken(smallest.calls, smallest.before)!;
+  return { ...smallest, ...shown, state: smallestState(shown.judged), tried };
 }
+
+/** Undefined: what comes before the recording breaks by itself. */
+export function prepared<T>(judge: () => T): T | undefined {
+  try {
+    return judge();
+  } catch (error) {
+    if (error instanceof Unprepared) return undefined;
+    throw error;
+  }
+}
+
+/** Fewer calls fall on other moments of a late disk: they get a few more chances. */
+const seedsOf = ({ late }: JudgeWorkloadOptions): (number | undefined)[] =>
+  late === undefined ? [undefined] : [late, ...Array.from({ length: LATE_TRIED }, (_, n) => late + n + 1)];
 
 /** Of the first failures the one that shrinks to the fewest lost writes. */
 function smallestState({ explorer, summary }: JudgedWorkload): string {

@@ -4,8 +4,11 @@
  *
  * - crashBase(options)           an image to start from; one for thousands of runs
  * - runWorkload(base, calls, options)
- * - runRecovery(base, run, options)       the mount after a crash at the end of such a run, recorded in its turn
+ * - runRecovery(run, options)    the mount after a crash at the end of such a run, recorded in its turn
+ *
+ * Nothing here runs for ever: a call or a recovery that goes on and on is given up with NoEnd.
  */
+import type { BlockDevice } from "../../kernel/abi/block.ts";
 import { O_CREAT, O_DIRECT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR } from "../../kernel/abi/fcntl.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 import { growingArena } from "../../kernel/lib/growing_arena.ts";
@@ -18,6 +21,7 @@ import type { LogEntry } from "../nbd/log.ts";
 import { RecordingDisk } from "../nbd/record.ts";
 import type { AceCall } from "./ace.ts";
 import { LateDisk, SLOW_POLLS } from "./late_disk.ts";
+import type { SlowSpot } from "./late_disk.ts";
 import { ModelTree } from "./model_tree.ts";
 import type { ModelNode } from "./model_tree.ts";
 import { markText, ModelPromises } from "./promises_model.ts";
@@ -31,6 +35,8 @@ export interface BaseOptions {
   readonly blockSize: number;
   readonly journalBytes: number;
   readonly features?: Features;
+  /** Blocks that our ext4 keeps in memory; missing: by the size of the disk. */
+  readonly buffers?: number;
 }
 
 export interface WorkloadOptions {
@@ -39,6 +45,11 @@ export interface WorkloadOptions {
   readonly mount: string;
   /** Seed of a disk that ends its requests late and in any order; missing: all end at once. */
   readonly late?: number;
+  /** Of such a disk: a spot that is very slow, and whether its flushes are recorded where they have ended (nbd/record.ts). */
+  readonly slowSpot?: SlowSpot;
+  readonly flushAt?: "submit" | "end";
+  /** Calls that had been carried out, and the disk unmounted, before the recording begins. */
+  readonly before?: readonly AceCall[];
 }
 
 export interface WorkloadRun {
@@ -56,10 +67,23 @@ const XATTR = "user.orrery";
 const ROOT_DIR = "/";
 const IDLE_SEC = 60;
 const STILL_POLLS = SLOW_POLLS + 4;
+/** Steps of the file system in one call, one recovery, or until nothing moves: many times more than any of ours takes. */
+const STEPS_MAX = 200_000;
+
+/** What comes before the recording does not work by itself: such a workload shows nothing. */
+export class Unprepared extends Error {}
+
+/** What ought to have ended did not. */
+export class NoEnd extends Error {
+  constructor(what: string) {
+    super(`${what} does not end: it went on for ${STEPS_MAX} steps`);
+  }
+}
 
 export interface CrashBase {
   readonly image: Uint8Array;
   readonly disk: SparseDisk;
+  readonly buffers?: number;
 }
 
 export function crashBase(options: BaseOptions): CrashBase {
@@ -71,7 +95,7 @@ export function crashBase(options: BaseOptions): CrashBase {
   const image = blocks.bytes.slice(0, blocks.count * blocks.blockSize);
   const disk = new SparseDisk(image.length);
   disk.writeAt(0, image);
-  return { image, disk };
+  return { image, disk, ...(options.buffers === undefined ? {} : { buffers: options.buffers }) };
 }
 
 /** Free blocks hold what nobody wrote, as on a disk that has been used: a file that shows it shows stale data. */
@@ -106,7 +130,7 @@ function pattern(step: number, offset: number, length: number, magic = false): U
 /** The disk under a file system, and what happened to it. */
 function recorder(
   disk: SparseDisk,
-  late: number | undefined,
+  { late, slowSpot, flushAt }: WorkloadOptions,
 ): { readonly device: RecordingDisk; readonly entries: LogEntry[] } {
   const entries: LogEntry[] = [];
   const sink = {
@@ -117,8 +141,8 @@ function recorder(
     },
     close: () => undefined,
   };
-  const below = late === undefined ? disk : new LateDisk(disk, late);
-  return { device: new RecordingDisk(below, sink, () => 0), entries };
+  const below = late === undefined ? disk : new LateDisk(disk, late, slowSpot);
+  return { device: new RecordingDisk(below, sink, () => 0, flushAt), entries };
 }
 
 function parsedOptions({ data, mount }: WorkloadOptions): MountOptions {
@@ -127,30 +151,68 @@ function parsedOptions({ data, mount }: WorkloadOptions): MountOptions {
   return options;
 }
 
-export function runWorkload(base: CrashBase, calls: readonly AceCall[], options: WorkloadOptions): WorkloadRun {
-  const { device, entries } = recorder(base.disk.snapshot(), options.late);
-  const clock = new Float64Array(1);
-  const bare = bareFs({ device, mount: parsedOptions(options), now: () => nanos(clock[0]!) });
+function mounted(
+  device: BlockDevice,
+  buffers: number | undefined,
+  options: WorkloadOptions,
+  clock: Float64Array,
+): BareFs {
+  const bare = bareFs({
+    device,
+    mount: parsedOptions(options),
+    now: () => nanos(clock[0]!),
+    ...(buffers === undefined ? {} : { buffers }),
+  });
   if (isRefusal(bare)) throw new UserError(`our ext4 does not mount: ${bare.reason}`);
-  const runner = new Runner(bare, device, clock);
-  for (const call of calls) runner.call(call);
-  runner.end();
-  const recorded = recordedOf(base.image, entries, "the recording");
-  const promises = new ModelPromises(runner.tree, runner.marks, options.data);
-  return { recorded, entries, promises, failed: runner.failed, fastCommits: bare.fs.fastCommits };
+  return bare;
 }
 
-export function runRecovery({ image: before }: CrashBase, run: WorkloadRun, options: WorkloadOptions): WorkloadRun {
-  const image = before.slice();
+export function runWorkload(base: CrashBase, calls: readonly AceCall[], options: WorkloadOptions): WorkloadRun {
+  const clock = new Float64Array(1);
+  const { before = [] } = options;
+  const tree = new ModelTree();
+  const disk = base.disk.snapshot();
+  let { image } = base;
+  const failed: string[] = [];
+  if (before.length > 0) {
+    failed.push(...prepare(mounted(disk, base.buffers, options, clock), before, clock, tree));
+    image = new Uint8Array(image.length);
+    disk.readAt(0, image);
+  }
+  const { device, entries } = recorder(disk, options);
+  const bare = mounted(device, base.buffers, options, clock);
+  const runner = new Runner(bare, (text) => device.mark(text), clock, tree, before.length);
+  for (const call of calls) runner.call(call);
+  runner.end();
+  failed.push(...runner.failed);
+  const recorded = recordedOf(image, entries, "the recording");
+  const promises = new ModelPromises(tree, runner.marks, options.data, before.length);
+  return { recorded, entries, promises, failed, fastCommits: bare.fs.fastCommits };
+}
+
+/** Calls that failed. */
+function prepare(bare: BareFs, calls: readonly AceCall[], clock: Float64Array, tree: ModelTree): readonly string[] {
+  const runner = new Runner(bare, () => undefined, clock, tree, 0);
+  try {
+    for (const call of calls) runner.call(call);
+    assert(bare.unmount() === 0, "runWorkload: what comes before the recording does not unmount");
+  } catch (error) {
+    throw new Unprepared(error instanceof Error ? error.message : String(error));
+  }
+  return runner.failed;
+}
+
+export function runRecovery(run: WorkloadRun, options: WorkloadOptions): WorkloadRun {
+  const image = run.recorded.base.slice();
   for (const { offset, length, data } of run.recorded.writes)
     if (data === undefined) image.fill(0, offset, offset + length);
     else image.set(data, offset);
   const disk = new SparseDisk(image.length);
   disk.writeAt(0, image);
-  const { device, entries } = recorder(disk, options.late);
+  const { device, entries } = recorder(disk, options);
   const bare = bareFs({ device, mount: parsedOptions(options) });
   if (isRefusal(bare)) throw new UserError(`our ext4 does not mount after a crash: ${bare.reason}`);
-  while (bare.fs.step());
+  for (let steps = 0; bare.fs.step(); steps++) if (steps >= STEPS_MAX) throw new NoEnd("what a mount begins");
   const all = run.recorded.markers.length;
   const promises: Promises = { broken: (state, sb) => run.promises.broken(state, sb, all) };
   const recorded = recordedOf(image, entries, "the recording of a recovery");
@@ -160,22 +222,25 @@ export function runRecovery({ image: before }: CrashBase, run: WorkloadRun, opti
 const at = (name: string): string => (name === ROOT_DIR ? name : `/${name}`);
 
 class Runner {
-  readonly tree = new ModelTree();
   readonly marks: Mark[] = [];
   readonly failed: string[] = [];
   readonly #vfs: Vfs;
   readonly #bare: BareFs;
-  readonly #device: RecordingDisk;
+  readonly #tree: ModelTree;
+  readonly #tell: (text: string) => void;
   readonly #task: number;
   readonly #clock: Float64Array;
-  #step = 0;
+  #step: number;
   /** Bytes that the present write has written. */
   #partial = 0;
 
-  constructor(bare: BareFs, device: RecordingDisk, clock: Float64Array) {
+  /** Its first call is the one after call `step` of the tree. */
+  constructor(bare: BareFs, tell: (text: string) => void, clock: Float64Array, tree: ModelTree, step: number) {
     this.#clock = clock;
     this.#bare = bare;
-    this.#device = device;
+    this.#tell = tell;
+    this.#tree = tree;
+    this.#step = step;
     this.#vfs = new Vfs({ memory: growingArena(), now: () => nanos(clock[0]!) });
     this.#vfs.reset();
     this.#vfs.mountRoot(this.#vfs.attachFs(bare.fs));
@@ -184,11 +249,16 @@ class Runner {
 
   #mark(mark: Mark): void {
     this.marks.push(mark);
-    this.#device.mark(markText(mark));
+    this.#tell(markText(mark));
   }
 
+  /** A call that waits is made again after each step. */
   #do(what: () => number): number {
-    return this.#bare.run(what);
+    let tries = 0;
+    return this.#bare.run(() => {
+      if (++tries > STEPS_MAX) throw new NoEnd("a call");
+      return what();
+    });
   }
 
   /** What is in flight goes on a little, as it would behind the last call's back. */
@@ -198,7 +268,10 @@ class Runner {
 
   /** Until nothing moves for a while: a late disk may have nothing to say at one poll. */
   #settle(): void {
-    for (let still = 0; still < STILL_POLLS; still++) if (this.#bare.fs.step()) still = 0;
+    for (let still = 0, steps = 0; still < STILL_POLLS; still++, steps++) {
+      if (steps >= STEPS_MAX) throw new NoEnd("what goes on behind the calls");
+      if (this.#bare.fs.step()) still = 0;
+    }
   }
 
   /** A minute: the journal commits, data are written back, what was committed goes home. */
@@ -214,12 +287,12 @@ class Runner {
     const step = ++this.#step;
     this.#partial = 0;
     this.#mark({ step, kind: "begin" });
-    const node = this.tree.find(call.path);
+    const node = this.#tree.find(call.path);
     const result = this.#carryOut(call, step);
     if (result < 0) {
       // A disk that fills up takes the first part of a write.
       if (this.#partial > 0)
-        this.tree.write(step, node!, call.offset!, pattern(step, call.offset!, this.#partial, call.magic));
+        this.#tree.write(step, node!, call.offset!, pattern(step, call.offset!, this.#partial, call.magic));
       this.failed.push(`${call.op} ${call.path}${call.to === undefined ? "" : ` ${call.to}`}: ${result}`);
       this.#mark({ step, kind: "done" });
       return;
@@ -289,7 +362,7 @@ class Runner {
   }
 
   #isDirectory(path: string): boolean {
-    return path === ROOT_DIR || this.tree.find(path)?.kind === "dir";
+    return path === ROOT_DIR || this.#tree.find(path)?.kind === "dir";
   }
 
   #onFile(path: string, flags: number, work: (fd: number) => number): number {
@@ -314,7 +387,7 @@ class Runner {
 
   /** The same on the model. */
   #note({ op, path, to, offset, length, mode, magic }: AceCall, step: number): void {
-    const { tree } = this;
+    const tree = this.#tree;
     const file = (): ModelNode => tree.find(path)!;
     switch (op) {
       case "creat":
@@ -347,12 +420,12 @@ class Runner {
 
   #allocated(node: ModelNode, step: number, mode: number, offset: number, length: number): void {
     const KEEP_SIZE = 1;
-    const before = this.tree.content(node);
+    const before = this.#tree.content(node);
     const size = (mode & KEEP_SIZE) === 0 ? Math.max(before.length, offset + length) : before.length;
     const content = new Uint8Array(size);
     content.set(before);
     // Punching a hole and zeroing a range both read as zeroes afterwards.
     if ((mode & ~KEEP_SIZE) !== 0) content.fill(0, offset, Math.min(size, offset + length));
-    this.tree.setContent(step, node, content);
+    this.#tree.setContent(step, node, content);
   }
 }

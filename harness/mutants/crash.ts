@@ -19,6 +19,7 @@ const FROM_JBD2 = [
   "the log is used again before its new tail is durable",
   "the first tag of a descriptor does not say that a uuid follows",
   "a version that is being committed is thrown away for the next one",
+  "an async commit is not flushed",
 ];
 
 const OWN: readonly Mutant[] = [
@@ -75,6 +76,18 @@ const OWN: readonly Mutant[] = [
     find: "this.#change(makeCredits(this.fs.sb), dir, 0, (edit) => ext4Mkdir(edit, dir, name, node))",
     replace: "this.#change(2, dir, 0, (edit) => ext4Mkdir(edit, dir, name, node))",
     why: "mkdir reserves too few credits",
+  },
+  {
+    file: "kernel/fs/jbd2/checkpoint.ts",
+    find: "      if (words[J.HomeRows] === 0 && !isTailMovable(j)) return false;",
+    replace: "      if (words[J.HomeRows] === 0 && !isTailMovable(j)) return true;",
+    why: "a checkpoint that has nothing to do goes on for ever",
+  },
+  {
+    file: "kernel/fs/ext4/mount.ts",
+    find: "    writeBlocks(device, image, blocks, idle) && (!barrier || flush(device, idle));",
+    replace: "    writeBlocks(device, image, blocks, idle);",
+    why: "a recovery calls the log done with before what it replayed is durable",
   },
 ];
 

@@ -1,13 +1,17 @@
 /**
  * A BlockDevice around another that records every write, flush, trim and zeroing that succeeded, and markers.
  *
- * - new RecordingDisk(disk, sink, nowMs)
+ * - new RecordingDisk(disk, sink, nowMs, flushAt)
  * - disk.mark(text)         a marker, after all that ended so far
  * - memorySink(), fileSink(path)
  *
  * The order is chosen so that the log never promises more than the device did: a write is recorded when it has ended,
  * a flush where it was submitted (writes in flight at that moment are not covered by it). A write with PREFLUSH is a
  * flush and a write. A disk that ends everything within submit is recorded exactly.
+ *
+ * `flushAt` "end" records a flush where it has ended. What ended while it was in flight then stands before it, as what may
+ * be there when nothing before it is: a crash that the other order does not have. That it is durable behind the flush is
+ * no promise of the device, but may be so; each order has states that are possible, and neither has all.
  */
 import { closeSync, openSync, writevSync } from "node:fs";
 import { BlockOp, REQ_FUA, REQ_PREFLUSH, SECTOR_SIZE } from "../../kernel/abi/block.ts";
@@ -102,14 +106,16 @@ export class RecordingDisk implements BlockDevice {
   readonly #disk: BlockDevice;
   readonly #sink: LogSink;
   readonly #nowMs: () => number;
+  readonly #flushAt: "submit" | "end";
   /** Records behind a flush that is in flight, in order. */
   readonly #places: Place[] = [];
   #ended: BlockRequest[] = [];
 
-  constructor(disk: BlockDevice, sink: LogSink, nowMs: () => number) {
+  constructor(disk: BlockDevice, sink: LogSink, nowMs: () => number, flushAt: "submit" | "end" = "submit") {
     this.#disk = disk;
     this.#sink = sink;
     this.#nowMs = nowMs;
+    this.#flushAt = flushAt;
   }
 
   get limits(): BlockLimits {
@@ -145,8 +151,11 @@ export class RecordingDisk implements BlockDevice {
   #collect(): void {
     for (const request of this.#disk.poll()) {
       this.#ended.push(request);
-      for (const place of this.#places)
-        if ("flush" in place && place.flush === request) place.result ??= request.result;
+      for (const place of this.#places) {
+        if (!("flush" in place) || place.flush !== request || place.result !== undefined) continue;
+        place.result = request.result;
+        if (this.#flushAt === "end" && place.result === 0) this.#recordFlush(this.#nowMs());
+      }
       const type = TYPE_OF.get(request.op);
       if (type === undefined || request.result !== 0) continue;
       this.#record({
@@ -162,9 +171,13 @@ export class RecordingDisk implements BlockDevice {
   }
 
   #record(entry: LogEntry): void {
-    if (this.#places.length === 0) this.#sink.append(entry);
+    if (this.#places.length === 0 || this.#flushAt === "end") this.#sink.append(entry);
     // Whoever wrote has its buffer back, and may fill it with something else before the flush ends.
     else this.#places.push({ ...entry, data: entry.data?.slice() });
+  }
+
+  #recordFlush(ms: number): void {
+    this.#sink.append({ type: LogType.Flush, fua: false, offset: 0, length: 0, ms, data: undefined });
   }
 
   /** Moves what is certain to the sink. */
@@ -172,8 +185,7 @@ export class RecordingDisk implements BlockDevice {
     for (let place = this.#places[0]; place !== undefined; place = this.#places[0]) {
       if (!("flush" in place)) this.#sink.append(place);
       else if (place.result === undefined) return;
-      else if (place.result === 0)
-        this.#sink.append({ type: LogType.Flush, fua: false, offset: 0, length: 0, ms: place.ms, data: undefined });
+      else if (place.result === 0 && this.#flushAt === "submit") this.#recordFlush(place.ms);
       this.#places.shift();
     }
   }

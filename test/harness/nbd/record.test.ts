@@ -100,6 +100,26 @@ it("a flush in flight covers only what had ended before it, and a failed one cov
   expect(shape(sink.entries)).toBe("W1 F W3 W2");
 });
 
+it("recorded where it has ended, a flush has before it what ended while it was in flight", () => {
+  const sink = memorySink();
+  const inner = manual();
+  const disk = new RecordingDisk(inner, sink, () => 0, "end");
+  const [early, behind] = [1, 2].map((sector) => blockRequest(BlockOp.Write, sector, 1, bytes(sector)));
+  const [flush, failing] = [blockRequest(BlockOp.Flush, 0, 0), blockRequest(BlockOp.Flush, 0, 0)];
+  disk.submit([early!, flush, behind!]);
+  inner.end(behind!);
+  disk.poll();
+  expect(shape(sink.entries)).toBe("W2");
+  inner.end(early!);
+  inner.end(flush);
+  disk.poll();
+  expect(shape(sink.entries)).toBe("W2 W1 F");
+  disk.submit([failing]);
+  inner.end(failing, EIO);
+  disk.poll();
+  expect(shape(sink.entries)).toBe("W2 W1 F");
+});
+
 it("what waits behind a flush keeps its bytes and results, whatever becomes of the buffers and requests", () => {
   const sink = memorySink();
   const inner = manual();
