@@ -4,7 +4,7 @@
  * back as the same log.
  */
 import { Ev, TaskLeft, WakeContext } from "../kernel/abi/events.ts";
-import { EventLog } from "../kernel/index.ts";
+import { EventLog } from "../kernel/worlds.ts";
 import { nextBelow, prng } from "../kernel/lib/prng.ts";
 import { FtraceParser, UserError, ftraceText } from "../harness/index.ts";
 import type { FuzzResult, FuzzTarget } from "./target.ts";

@@ -5,8 +5,8 @@
  */
 import { once } from "node:events";
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
-import { EventHash, EventLog, createRings, createTracer } from "../../kernel/index.ts";
-import type { TracerParts } from "../../kernel/index.ts";
+import { EventHash, EventLog, createRings, createTracer } from "../../kernel/worlds.ts";
+import type { TracerParts } from "../../kernel/worlds.ts";
 import { Ev } from "../../kernel/abi/events.ts";
 import type { EventSink } from "../../kernel/abi/machine.ts";
 import type { Bench, BenchOptions, BenchTable } from "./bench.ts";

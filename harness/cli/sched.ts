@@ -342,7 +342,7 @@ async function goldenCommand(options: {
 
 async function policiesCommand({ format }: { format: Format }): Promise<void> {
   const { POLICIES, builtIn } = await import("../experiment/policies.ts");
-  const { FEATURES } = await import("../../kernel/index.ts");
+  const { FEATURES } = await import("../../kernel/worlds.ts");
   const rows = POLICIES.map((name) => {
     const { feature } = builtIn(name);
     return {

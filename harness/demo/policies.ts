@@ -3,7 +3,7 @@
  * between the rows of the table is the policy and nothing else.
  */
 import { join } from "node:path";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { COSTS } from "../../sched/index.ts";
 import { textTable } from "../cli/output.ts";
 import type { Row } from "../cli/output.ts";

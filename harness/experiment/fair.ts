@@ -4,7 +4,7 @@
  *
  * - fair(options)   the figures of each task, and the run behind them (its log holds every event)
  */
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { specText, specWorkload } from "../../sched/index.ts";
 import type { Costs, Spec } from "../../sched/index.ts";
 import { otherShare, taskStats } from "../trace/stats.ts";

@@ -6,8 +6,8 @@
  * An error that a user's policy makes while the machine comes up is the user's: one line.
  */
 import { Ev } from "../../kernel/abi/events.ts";
-import { boot } from "../../kernel/index.ts";
-import type { EventLog, Feature, LockstepWorld } from "../../kernel/index.ts";
+import { boot } from "../../kernel/worlds.ts";
+import type { EventLog, Feature, LockstepWorld } from "../../kernel/worlds.ts";
 import type { Costs, Workload } from "../../sched/index.ts";
 import { UserError } from "../cli/exit.ts";
 import { MARK_END, MARK_START } from "../trace/window.ts";

@@ -8,8 +8,8 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { modulePath } from "../../kernel/lib/module_path.ts";
 import { panic } from "../../kernel/lib/assert.ts";
-import { ParallelFailure, ParallelWorld } from "../../kernel/index.ts";
-import type { ParallelConfig, ParallelResult } from "../../kernel/index.ts";
+import { ParallelFailure, ParallelWorld } from "../../kernel/worlds.ts";
+import type { ParallelConfig, ParallelResult } from "../../kernel/worlds.ts";
 import { EXIT, UserError } from "../cli/exit.ts";
 import type { ChosenPolicy } from "./policies.ts";
 

@@ -8,7 +8,7 @@ import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { PolicyFactory } from "../../kernel/abi/sched.ts";
-import type { Feature } from "../../kernel/index.ts";
+import type { Feature } from "../../kernel/worlds.ts";
 import { UserError } from "../cli/exit.ts";
 import { suggestion } from "../cli/nearest.ts";
 

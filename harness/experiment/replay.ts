@@ -3,7 +3,7 @@
  *
  * - replayUnder(options)   runs until every task has exited; the log holds every event
  */
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import type { Costs, Workload } from "../../sched/index.ts";
 import type { Row } from "../cli/output.ts";
 import { traceSummary } from "../trace/summary.ts";

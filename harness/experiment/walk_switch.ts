@@ -5,7 +5,7 @@
  * - walkSwitch()   the lines, from a machine of one CPU with two tasks under CFS
  */
 import { Ev, TaskLeft, WakeContext } from "../../kernel/abi/events.ts";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { COSTS, Op } from "../../sched/index.ts";
 import type { Workload } from "../../sched/index.ts";
 import { runLockstep } from "./lockstep.ts";

@@ -11,7 +11,7 @@
  * for its nice value; a real-time task counts as nice -20.
  */
 import { Ev } from "../../kernel/abi/events.ts";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { NICE_MIN, loadWeightOf } from "../../sched/index.ts";
 import { firstOnCpu, isRunnable } from "./walk.ts";
 import type { TraceWindow } from "./window.ts";

@@ -21,7 +21,7 @@ import { StringDecoder } from "node:string_decoder";
 import { createGunzip } from "node:zlib";
 import { Ev, WakeContext } from "../../kernel/abi/events.ts";
 import { COMM_MAX, CPUS_MAX, TRACE_EVENTS_MAX, TRACE_LINE_MAX } from "../../kernel/abi/limits.ts";
-import { EventLog } from "../../kernel/index.ts";
+import { EventLog } from "../../kernel/worlds.ts";
 import { UserError } from "../cli/exit.ts";
 import { EVENTS, REPORT_MARK } from "./ftrace_fields.ts";
 import type { FieldSink, TaskField } from "./ftrace_fields.ts";

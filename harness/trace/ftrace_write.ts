@@ -13,7 +13,7 @@
  * - ftraceText(log)   the text in pieces, so that a large log needs no large string
  */
 import { Ev, WakeContext } from "../../kernel/abi/events.ts";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { LEFT_BY_LETTER, OWN_EVENT } from "./ftrace_fields.ts";
 import { TaskLeft } from "../../kernel/abi/events.ts";
 import { firstOnCpu } from "./walk.ts";

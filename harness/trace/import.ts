@@ -23,7 +23,7 @@
  * - importTrace(log)   Imported: the workload, and for each of its tasks the process id it had
  */
 import { Ev, TaskLeft, WakeContext } from "../../kernel/abi/events.ts";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { NICE_MIN, Op } from "../../sched/index.ts";
 import type { TaskSpec, Workload } from "../../sched/index.ts";
 import { UserError } from "../cli/exit.ts";

@@ -16,7 +16,7 @@
  */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Ev, TaskLeft } from "../../kernel/abi/events.ts";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { firstOnCpu } from "./walk.ts";
 
 /** TracePacket and what hangs from Trace. */

@@ -17,7 +17,7 @@
  */
 import { Ev } from "../../kernel/abi/events.ts";
 import { NS_PER_MS, NS_PER_SEC } from "../../kernel/abi/units.ts";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { parseSpecs, specText } from "../../sched/index.ts";
 import { forEachStretch, forEachWake } from "./walk.ts";
 import { within } from "./window.ts";

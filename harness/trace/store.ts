@@ -12,7 +12,7 @@ import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { UserError } from "../cli/exit.ts";
 import { findRun } from "../run/find_run.ts";
 import { MANIFEST_NAME } from "../run/manifest.ts";

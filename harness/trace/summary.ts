@@ -10,7 +10,7 @@
  */
 import { Ev } from "../../kernel/abi/events.ts";
 import { NS_PER_MS } from "../../kernel/abi/units.ts";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { entitledNs, jainIndex } from "./entitlement.ts";
 import { mean, nearestRank } from "./stats.ts";
 import { forEachStretch, forEachWake, isRunnable } from "./walk.ts";

@@ -8,7 +8,7 @@
  * - isRunnable(left)            whether a TaskLeft means preempted or yielding, not blocked
  */
 import { Ev, TaskLeft } from "../../kernel/abi/events.ts";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 
 export const isRunnable = (left: number): boolean => left === TaskLeft.Runnable || left === TaskLeft.Preempted;
 

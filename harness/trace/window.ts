@@ -8,7 +8,7 @@
  * - tasksThatRan(log, window)     whatever the marks say
  */
 import { Ev } from "../../kernel/abi/events.ts";
-import type { EventLog } from "../../kernel/index.ts";
+import type { EventLog } from "../../kernel/worlds.ts";
 import { NS_PER_SEC } from "../../kernel/abi/units.ts";
 import { UserError } from "../cli/exit.ts";
 

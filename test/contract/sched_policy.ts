@@ -9,7 +9,7 @@
 import { describe, expect, it } from "vitest";
 import { SchedRig } from "../../fuzz/sched_rig.ts";
 import type { PolicyFactory } from "../../kernel/abi/sched.ts";
-import { boot } from "../../kernel/index.ts";
+import { boot } from "../../kernel/worlds.ts";
 import { COSTS, Op, TaskState, checkSched, closedWorkload } from "../../sched/index.ts";
 
 export interface PolicyPromise {

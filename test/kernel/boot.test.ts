@@ -1,7 +1,7 @@
 /** Features are data: each alone, all, none, and random sets of them boot and run to the end. */
 import { describe, expect, it } from "vitest";
-import { FEATURES, boot } from "../../kernel/index.ts";
-import type { Feature } from "../../kernel/index.ts";
+import { FEATURES, boot } from "../../kernel/worlds.ts";
+import type { Feature } from "../../kernel/worlds.ts";
 import { STEPS } from "../../kernel/boot.ts";
 import { nextBelow, prng } from "../../kernel/lib/prng.ts";
 import { COSTS, closedWorkload, roundRobin } from "../../sched/index.ts";

@@ -5,8 +5,8 @@
 import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Ev } from "../../kernel/abi/events.ts";
-import { ParallelWorld } from "../../kernel/index.ts";
-import type { EventLog, ParallelConfig } from "../../kernel/index.ts";
+import { ParallelWorld } from "../../kernel/worlds.ts";
+import type { EventLog, ParallelConfig } from "../../kernel/worlds.ts";
 import { POLICIES, loadPolicy } from "../../harness/experiment/policies.ts";
 import { runParallel } from "../../harness/experiment/parallel.ts";
 import { parallelStress, stressWorkload } from "../../harness/experiment/stress.ts";

@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import { policy as las } from "../../examples/las.ts";
 import type { PolicyFactory } from "../../kernel/abi/sched.ts";
 import { KICK_PREEMPT, SLICE_INF } from "../../kernel/abi/sched.ts";
-import { boot } from "../../kernel/index.ts";
+import { boot } from "../../kernel/worlds.ts";
 import { COSTS, cfs, closedWorkload, cpuAt, eevdf, fifo, meanOf, roundRobin, rr } from "../../sched/index.ts";
 import type { Distribution, Workload } from "../../sched/index.ts";
 import { queueing } from "./queueing.ts";

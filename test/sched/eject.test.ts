@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { Ev, EjectReason } from "../../kernel/abi/events.ts";
 import { DSQ_GLOBAL, DSQ_LOCAL, DSQ_LOCAL_ON, SLICE_DFL } from "../../kernel/abi/sched.ts";
 import type { PolicyFactory, SchedKernel, SchedPolicy } from "../../kernel/abi/sched.ts";
-import { boot } from "../../kernel/index.ts";
+import { boot } from "../../kernel/worlds.ts";
 import { COSTS, checkSched, closedWorkload } from "../../sched/index.ts";
 
 /** A right policy, but for what is given. */

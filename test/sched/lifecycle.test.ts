@@ -4,7 +4,7 @@ import { TaskLeft, WakeContext } from "../../kernel/abi/events.ts";
 import { DSQ_GLOBAL, DSQ_LOCAL, SLICE_DFL } from "../../kernel/abi/sched.ts";
 import type { PolicyFactory, SchedPolicy } from "../../kernel/abi/sched.ts";
 import { SchedRig } from "../../fuzz/sched_rig.ts";
-import { boot } from "../../kernel/index.ts";
+import { boot } from "../../kernel/worlds.ts";
 import { COSTS, Op, cfs, eevdf } from "../../sched/index.ts";
 import type { Workload } from "../../sched/index.ts";
 

@@ -1,7 +1,7 @@
 /** One run of an open workload on the lockstep machine with everything free, as a queueing system sees it. */
 import { Ev, TaskLeft } from "../../kernel/abi/events.ts";
 import type { PolicyFactory } from "../../kernel/abi/sched.ts";
-import { boot } from "../../kernel/index.ts";
+import { boot } from "../../kernel/worlds.ts";
 import { COSTS, openWorkload } from "../../sched/index.ts";
 import type { Distribution, Workload } from "../../sched/index.ts";
 

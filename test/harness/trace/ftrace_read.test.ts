@@ -8,7 +8,7 @@ import { UserError } from "../../../harness/cli/exit.ts";
 import { FtraceParser, readFtrace } from "../../../harness/trace/ftrace_read.ts";
 import type { Recording } from "../../../harness/trace/ftrace_read.ts";
 import { Ev, TaskLeft, WakeContext } from "../../../kernel/abi/events.ts";
-import type { EventLog } from "../../../kernel/index.ts";
+import type { EventLog } from "../../../kernel/worlds.ts";
 
 const GOLDEN = "test/fixtures/sched-golden/linux61-cfs-c1.ftrace.gz";
 const folder = mkdtempSync(join(tmpdir(), "orrery-ftrace-"));

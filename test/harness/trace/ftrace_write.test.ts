@@ -4,7 +4,7 @@ import { fc, test } from "@fast-check/vitest";
 import { expect, it } from "vitest";
 import { FtraceParser, readFtrace } from "../../../harness/trace/ftrace_read.ts";
 import { ftraceText } from "../../../harness/trace/ftrace_write.ts";
-import type { EventLog } from "../../../kernel/index.ts";
+import type { EventLog } from "../../../kernel/worlds.ts";
 import { randomLog } from "./random_log.ts";
 
 const written = (log: EventLog): string => [...ftraceText(log)].join("");

@@ -5,7 +5,7 @@ import { importTrace } from "../../../harness/trace/import.ts";
 import type { Imported } from "../../../harness/trace/import.ts";
 import { forEachStretch } from "../../../harness/trace/walk.ts";
 import { Ev, TaskLeft, WakeContext } from "../../../kernel/abi/events.ts";
-import { EventLog } from "../../../kernel/index.ts";
+import { EventLog } from "../../../kernel/worlds.ts";
 import { Op } from "../../../sched/index.ts";
 import { randomLog } from "./random_log.ts";
 import { replay } from "./replay_model.ts";

@@ -4,7 +4,7 @@ import { readFtrace } from "../../../harness/trace/ftrace_read.ts";
 import { perfettoTrace } from "../../../harness/trace/perfetto_write.ts";
 import { firstOnCpu } from "../../../harness/trace/walk.ts";
 import { Ev, TaskLeft } from "../../../kernel/abi/events.ts";
-import type { EventLog } from "../../../kernel/index.ts";
+import type { EventLog } from "../../../kernel/worlds.ts";
 import { decode, messagesOf, numberOf, textOf } from "./proto_decode.ts";
 import type { Message } from "./proto_decode.ts";
 import { randomLog } from "./random_log.ts";

@@ -4,7 +4,7 @@
  */
 import { Ev, TaskLeft, WakeContext } from "../../../kernel/abi/events.ts";
 import { nextBelow, prng } from "../../../kernel/lib/prng.ts";
-import { EventLog } from "../../../kernel/index.ts";
+import { EventLog } from "../../../kernel/worlds.ts";
 
 type State = "runnable" | "running" | "blocked" | "dead";
 const BLOCKED_LEFT = [TaskLeft.Sleeping, TaskLeft.Uninterruptible, TaskLeft.Idle, TaskLeft.Stopped, TaskLeft.Parked];

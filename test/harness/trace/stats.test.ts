@@ -7,7 +7,7 @@ import { traceSummary } from "../../../harness/trace/summary.ts";
 import { windowOf, workloadTasks } from "../../../harness/trace/window.ts";
 import type { TraceWindow } from "../../../harness/trace/window.ts";
 import { Ev, TaskLeft, WakeContext } from "../../../kernel/abi/events.ts";
-import { EventLog } from "../../../kernel/index.ts";
+import { EventLog } from "../../../kernel/worlds.ts";
 import { randomLog } from "./random_log.ts";
 
 const MS = 1e6;

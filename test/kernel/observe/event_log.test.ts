@@ -10,7 +10,7 @@ import {
   drainRing,
   noTrace,
   ringCursor,
-} from "../../../kernel/index.ts";
+} from "../../../kernel/worlds.ts";
 
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 const event = fc.tuple(

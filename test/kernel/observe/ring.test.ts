@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { EventLog, attachRings, createRings, drainRing, ringCursor, ringWrite } from "../../../kernel/index.ts";
+import { EventLog, attachRings, createRings, drainRing, ringCursor, ringWrite } from "../../../kernel/worlds.ts";
 
 const values = (log: EventLog): number[] => Array.from({ length: log.count }, (_, row) => log.aAt(row));
 
