@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
 import { target } from "../../fuzz/ext4_image.ts";
 
-it("a thousand damaged images harm neither recovery, checker nor reader", () => {
-  expect(target.run(1, 1000, () => undefined)).toEqual({ runs: 1000 });
+it("damaged images harm neither recovery, checker nor reader (a thousand of them in .ci/run)", () => {
+  expect(target.run(1, 250, () => undefined)).toEqual({ runs: 250 });
 });
 
 it.each([["bitmaps that are nowhere were mended after fast commits", 25_491]])("%s (seed %i)", (_what, seed) => {

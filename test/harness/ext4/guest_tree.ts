@@ -36,7 +36,8 @@ const LETTERS: Readonly<Record<number, string>> = {
 const LIST = {
   all: "find . -mindepth 1 -exec stat -c '%f %s %t:%T %n' {} +",
   sums: "find . -type f -exec sha256sum {} +",
-  links: 'find . -type l | while read -r l; do echo "$l"; readlink "$l"; done',
+  // One process for all: a readlink for each costs ten milliseconds of a guest.
+  links: "find . -type l -exec stat -c %N {} +",
 };
 const USUAL = /mounted filesystem|unmounting filesystem|supports timestamps until 2038/;
 
@@ -83,16 +84,22 @@ export class GuestReader {
 
 function treeOf(all: string, sums: string, links: string): string[] {
   const hashes = new Map(lines(sums).map((line) => [line.slice(64).trimStart(), line.slice(0, 64)]));
+  // 'path' -> 'target', in the order in which the links come in the list of all.
   const linkLines = lines(links);
-  const targets = new Map<string, string>();
-  for (let at = 0; at < linkLines.length; at += 2) targets.set(linkLines[at]!, linkLines[at + 1]!);
+  let link = 0;
+  const targetOf = (path: string): string => {
+    const head = `'${path}' -> '`;
+    const line = linkLines[link++]!;
+    if (!line.startsWith(head)) throw new Error(`the guest's links are in another order: ${line} is not ${path}`);
+    return line.slice(head.length, -1);
+  };
   const rows = lines(all).map((line) => {
     const [, hex, size, device, path] = /^([0-9a-f]+) (\d+) ([0-9a-f]+:[0-9a-f]+) (.*)$/.exec(line)!;
     const mode = Number.parseInt(hex!, 16);
     const letter = LETTERS[mode >> 12]!;
     const words: Readonly<Record<string, () => string>> = {
       f: () => `${size} ${hashes.get(path!)}`,
-      l: () => `- ${targets.get(path!)}`,
+      l: () => `- ${targetOf(path!)}`,
       c: () => `- ${decimal(device!)}`,
       b: () => `- ${decimal(device!)}`,
     };
