@@ -420,7 +420,7 @@ export class JournalRig {
     const { io } = this.jbd2.buffers;
     const before = this.data[block]!;
     this.data[block] = version;
-    if (io.startData(BlockOp.Write, 0, 1 + block, 1, this.contents[version]!, IoKind.Data, block) < 0) {
+    if (io.startData(BlockOp.Write, 0, 1 + block, 1, this.contents[version]!, IoKind.Data, block, 0) < 0) {
       this.data[block] = before;
       return;
     }

@@ -16,7 +16,7 @@ import { assert } from "../kernel/lib/assert.ts";
 import { errseqReport, errseqSample } from "../kernel/lib/errseq.ts";
 import * as call from "./filemap_call.ts";
 import { checkFilemap } from "./filemap_check.ts";
-import { complete } from "./filemap_io.ts";
+import { complete, inRequest } from "./filemap_io.ts";
 import { dropPage, evictPage, lookup, setBusy } from "./filemap_page.ts";
 import { Filemap, type FilemapOptions, fileOf, FM, NIL, NO_IO, PG, waitFor } from "./filemap_state.ts";
 import { readAhead } from "./readahead.ts";
@@ -103,6 +103,7 @@ export function pageCacheOf(fm: Filemap): PageCache {
     abort: () => call.abort(fm),
     waitingOn: () => fm.scalars[FM.WaitingOn]!,
     readAhead: (mapping, words, at, index, count) => readAhead(fm, mapping, words, at, index, count),
+    inRequest: (io, page) => inRequest(fm, io, page),
     complete: (io, result) => complete(fm, io, result),
     throttle: (pages) => throttle(fm, pages),
     flush: (now, pages) => flush(fm, now, pages),

@@ -5,6 +5,7 @@
  * - startRead(fm, file, run)     pages that were just added, flagged Reading
  * - startWrite(fm, file, run)    pages flagged Writeback; EAGAIN: not taken, the caller makes them dirty again
  * - complete(fm, io, result)
+ * - inRequest(fm, io, page)      the frame of one of its pages
  */
 import { EAGAIN, EIOCBQUEUED } from "../kernel/abi/errno.ts";
 import { Ev } from "../kernel/abi/events.ts";
@@ -30,7 +31,8 @@ function openRow(fm: Filemap, kind: number, file: number, slots: readonly number
   fm.ioCount[io] = slots.length;
   fm.ioSlots[io] = slots[0]!;
   let oldest = Infinity;
-  for (const [at, slot] of slots.entries()) {
+  for (let at = 0; at < slots.length; at++) {
+    const slot = slots[at]!;
     assert(fm.io[slot] === NO_IO, "page cache: a page is in two requests");
     fm.io[slot] = io;
     fm.ioNext[slot] = slots[at + 1] ?? NIL;
@@ -71,6 +73,13 @@ export function startWrite(fm: Filemap, file: number, slots: readonly number[]):
   }
   if (result !== EIOCBQUEUED) complete(fm, io, result);
   return 0;
+}
+
+export function inRequest(fm: Filemap, io: number, page: number): Uint8Array {
+  assert(fm.ioKind[io] !== IO.Free && page < fm.ioCount[io]!, "page cache: no such page in the request");
+  let slot = fm.ioSlots[io]!;
+  for (let n = 0; n < page; n++) slot = fm.ioNext[slot]!;
+  return frameBytes(fm, slot);
 }
 
 export function complete(fm: Filemap, io: number, result: number): void {

@@ -43,7 +43,7 @@ export function setFlags(fm: Filemap, slot: number, set: number, clear: number):
 }
 
 /** Row of the file whose page is in `slot`. */
-export const fileOfSlot = (fm: Filemap, slot: number): number => mappingOfKey(fm.key[slot]!) % MAPPINGS_MAX;
+export const fileOfSlot = (fm: Filemap, slot: number): number => (mappingOfKey(fm.key[slot]!) | 0) % MAPPINGS_MAX;
 
 /** Takes the page in `slot` out of everything but the policy, which knows already. */
 function unlinkPage(fm: Filemap, slot: number): void {

@@ -253,7 +253,8 @@ export function fileOf(fm: Filemap, mapping: number): number {
 
 export const keyOf = (mapping: number, index: number): number => mapping * 2 ** 32 + index;
 export const mappingOfKey = (key: number): number => Math.floor(key / 2 ** 32);
-export const indexOfKey = (key: number): number => key % 2 ** 32;
+/** The remainder, exactly; % of numbers beyond 2^31 is a call of the C library's. */
+export const indexOfKey = (key: number): number => key - Math.floor(key / 2 ** 32) * 2 ** 32;
 export const frameBytes = (fm: Filemap, slot: number): Uint8Array => fm.frames.bytes(fm.frame[slot] as Pfn);
 
 /** Notes what the caller should wait for. */

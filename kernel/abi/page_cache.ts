@@ -68,6 +68,8 @@ export interface PageCache {
   /** Reads ahead of a read of pages index..index+count; before page(). `words[at..at+RA_WORDS)` is the file's state. */
   readAhead(mapping: Mapping, words: Int32Array, at: number, index: number, count: number): void;
 
+  /** The frame of a request's page 0, 1, ...: for a store that makes its requests again after a restore. */
+  inRequest(io: number, page: number): Uint8Array;
   /** A store's request has ended: 0, or an errno. */
   complete(io: number, result: number): void;
 

@@ -7,7 +7,8 @@
  * - run(call)            makes a call until it does not wait any more, and the file system goes on in between
  * - vfs, task            a VFS with this file system at its root, made when it is first asked for, and root's task on it
  * - unmount()            0 when all is on the device, and clean
- * - save(), load(saved)  the file system's state as bytes, between two calls; neither the device's nor the VFS's
+ * - save(), load(saved)  the file system's state as bytes, between two calls; neither the device's nor the VFS's. What is
+ *                        in flight is made again by load(), on a device that has carried it out or dropped it
  *
  * Memory is taken by the size of the device, up to what a small machine would give; `pages`, `buffers` and `inodes` say
  * otherwise.
@@ -20,11 +21,10 @@ import type { Mapping, PageCache } from "../abi/page_cache.ts";
 import type { Errno } from "../abi/units.ts";
 import { nanos, PAGE_SIZE } from "../abi/units.ts";
 import { assert } from "../lib/assert.ts";
-import { type GrowingArena, growingArena, load, save } from "../lib/growing_arena.ts";
+import { type Arena, growingArena, load, privateArena, save } from "../lib/growing_arena.ts";
 import { nextBelow, PRNG_WORDS, seedPrng } from "../lib/prng.ts";
 import { adopt, EVICT_POLICIES, Filemap, pageCacheOf, PageFrames } from "../../mm/index.ts";
 import { FileStore } from "./ext4/data_store.ts";
-import { dataInFlight } from "./ext4/data_io.ts";
 import { Ext4 } from "./ext4/ext4.ts";
 import { NO_MAPPING } from "./ext4/icache.ts";
 import { mountExt4 } from "./ext4/mount.ts";
@@ -65,12 +65,12 @@ export class BareFs {
   readonly fs: Ext4;
   readonly cache: PageCache;
   readonly #filemap: Filemap;
-  readonly #memory: GrowingArena;
+  readonly #memory: Arena;
   readonly #idle: () => void;
   #vfs: Vfs | undefined;
   #task = 0;
 
-  constructor(fs: Ext4, filemap: Filemap, cache: PageCache, memory: GrowingArena, idle: () => void) {
+  constructor(fs: Ext4, filemap: Filemap, cache: PageCache, memory: Arena, idle: () => void) {
     this.fs = fs;
     this.cache = cache;
     this.#filemap = filemap;
@@ -95,7 +95,6 @@ export class BareFs {
   }
 
   save(): Uint8Array {
-    assert(!dataInFlight(this.fs.fs), "bareFs: save() with file data in flight; step() until they have arrived");
     return save(this.#memory);
   }
 
@@ -139,7 +138,7 @@ export function bareFs(options: BareOptions): BareFs | Refusal {
   const pages = options.pages ?? between(128, bytes / PAGE_SIZE / 8, 4096);
   const buffers = options.buffers ?? between(512, bytes / PAGE_SIZE / 8, 4096);
   const inodes = options.inodes ?? between(256, bytes / PAGE_SIZE / 8, 4096);
-  const memory = growingArena();
+  const memory = privateArena();
   const chance = memory.int32(PRNG_WORDS);
   seedPrng(chance, options.seed ?? 1);
   const now = options.now ?? (() => nanos(0));

@@ -2,11 +2,12 @@
  * Requests of a mounted file system on its device, in flight as rows of a table. It is the only one that submits to the
  * device and polls it: everybody who wants a transfer asks here, under a kind, and is told its end under that kind.
  *
- *   row | op | flags | block | count | at: address in the arena, or -1 | kind | arg | state | next in the queue |
+ *   row | op | flags | block | count | at: address in the arena, or -1 - from | kind | arg | state | next in the queue |
  *
  * - start(op, flags, block, count, at, kind, arg)    a row, or -1 when all are taken: ask again after a poll(). Bytes lie
  *                                                    in the arena at `at`; 0 blocks for a flush
- * - startData(op, flags, block, count, data, kind, arg)   the same, of bytes that lie elsewhere
+ * - startData(op, flags, block, count, data, kind, arg, from)   the same, of bytes that lie elsewhere: at `from` of
+ *                                                    what the owner knows under `arg`
  * - poll()             offers what waits, in order, and tells the owners of what has ended; true when anything moved
  * - take(row)          ends a row at once if the device has already done so; undefined: it has not, poll() will tell
  * - restart()          after the tables were restored: whatever was in flight is offered again
@@ -38,8 +39,8 @@ export const IoKind = {
 export interface IoOwner {
   /** 0, or a negative errno. The row is free when this is called. */
   ended(arg: number, result: number): void;
-  /** After a restore: where the bytes of a request lie that are not in the arena. */
-  data?(arg: number): Uint8Array;
+  /** After a restore: the bytes of a request of startData(). */
+  data?(arg: number, from: number, bytes: number): Uint8Array;
 }
 
 const State = { Free: 0, Queued: 1, InFlight: 2 } as const;
@@ -167,8 +168,9 @@ export class BlockIo {
     data: Uint8Array,
     kind: number,
     arg: number,
+    from: number,
   ): number {
-    const row = this.#add(op, flags, block, count, NONE, kind, arg);
+    const row = this.#add(op, flags, block, count, NONE - from, kind, arg);
     if (row < 0) return row;
     this.#requests[row]!.data = data;
     this.#submit();
@@ -288,8 +290,10 @@ export class BlockIo {
 
   #again(row: number): void {
     this.#fill(row);
-    if (this.#at[row] === NONE && this.#count[row]! > 0 && this.#op[row] !== BlockOp.Discard)
-      this.#requests[row]!.data = this.#owners[this.#kind[row]!]?.data?.(this.#arg[row]!);
+    const from = NONE - this.#at[row]!;
+    const owner = this.#owners[this.#kind[row]!];
+    if (from >= 0 && this.#count[row]! > 0 && this.#op[row] !== BlockOp.Discard)
+      this.#requests[row]!.data = owner?.data?.(this.#arg[row]!, from, this.#count[row]! * this.#blockSize);
     this.#enqueue(row);
   }
 

@@ -4,21 +4,27 @@
  * inside. Each array is a SharedArrayBuffer of its own, in the order in which they were asked for; a second structure
  * built in the same way on attach() sees the same memory, as another worker does.
  *
- * - growingArena()      fresh zeroed memory
+ * Bytes that no other worker may see are copied and filled by the processor's widest moves; shared ones, which somebody
+ * might race for, a word at a time. What is never shared takes the first.
+ *
+ * - growingArena()      fresh zeroed memory that can be shared
+ * - privateArena()      the same, of one thread
  * - attach(buffers)     the memory of another one, handed out again in the same order; other lengths are a panic
  * - save(arena)         one block of bytes; load(arena, bytes) puts it back, panics when the sizes differ
  */
 import { assert } from "./assert.ts";
 
-export interface GrowingArena {
-  readonly buffers: SharedArrayBuffer[];
+export interface Arena<B extends ArrayBufferLike = ArrayBufferLike> {
+  readonly buffers: readonly B[];
   int32(length: number): Int32Array;
   float64(length: number): Float64Array;
   uint8(length: number): Uint8Array;
 }
 
+export type GrowingArena = Arena<SharedArrayBuffer>;
+
 /** Takes the next buffer: of `bytes`, from `given` while attaching. */
-function handOut(next: (bytes: number) => SharedArrayBuffer, buffers: SharedArrayBuffer[]): GrowingArena {
+function handOut<B extends ArrayBufferLike>(next: (bytes: number) => B, buffers: readonly B[]): Arena<B> {
   return {
     buffers,
     int32: (length) => new Int32Array(next(length * 4)),
@@ -36,7 +42,16 @@ export function growingArena(): GrowingArena {
   }, buffers);
 }
 
-export function attach(buffers: SharedArrayBuffer[]): GrowingArena {
+export function privateArena(): Arena<ArrayBuffer> {
+  const buffers: ArrayBuffer[] = [];
+  return handOut((bytes) => {
+    const buffer = new ArrayBuffer(bytes);
+    buffers.push(buffer);
+    return buffer;
+  }, buffers);
+}
+
+export function attach(buffers: readonly SharedArrayBuffer[]): GrowingArena {
   let at = 0;
   return handOut((bytes) => {
     const buffer = buffers[at++];
@@ -45,7 +60,7 @@ export function attach(buffers: SharedArrayBuffer[]): GrowingArena {
   }, buffers);
 }
 
-export function save(from: GrowingArena): Uint8Array {
+export function save(from: Arena): Uint8Array {
   const saved = new Uint8Array(from.buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0));
   let at = 0;
   for (const buffer of from.buffers) {
@@ -55,7 +70,7 @@ export function save(from: GrowingArena): Uint8Array {
   return saved;
 }
 
-export function load(into: GrowingArena, saved: Uint8Array): void {
+export function load(into: Arena, saved: Uint8Array): void {
   let at = 0;
   for (const buffer of into.buffers) {
     assert(at + buffer.byteLength <= saved.length, "load: the saved state is shorter");

@@ -10,13 +10,16 @@
  *
  * - openIo, addIo, closeIo       a request of the page cache: its answer is 0, EIOCBQUEUED or an errno
  * - openAway, addAway, closeAway a page that is written away
- * - DataOwner                    is told by block_io.ts what ended later
- * - dataInFlight(fs)             whether anything has not ended
+ * - DataOwner                    is told by block_io.ts what ended later, and asked for the bytes of what is made again
+ *
+ * Blocks that are neighbours on the disk and whose frames are neighbours in memory are one request of the device, however
+ * many pages they are (Linux: a bio of contiguous pages). Frames that were taken one after the other mostly are.
  */
 import { BlockOp } from "../../abi/block.ts";
 import { EIOCBQUEUED } from "../../abi/errno.ts";
 import { CACHE_IOS_MAX } from "../../abi/limits.ts";
 import type { Slot } from "../../abi/page_cache.ts";
+import { PAGE_SIZE } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
 import { IoKind } from "../block_io.ts";
 import type { IoOwner } from "../block_io.ts";
@@ -26,8 +29,38 @@ import { MARK_AWAY } from "./page_marks.ts";
 
 export const NO_AWAY = -1;
 
+/** Bytes from..from+bytes of frames in a row, which are neighbours in memory as far as that. */
+function bytesAt(first: Uint8Array, from: number, bytes: number): Uint8Array {
+  if (from === 0 && bytes === first.length) return first;
+  return new Uint8Array(first.buffer, first.byteOffset + from, bytes);
+}
+
+const isBehind = (frame: Uint8Array, before: Uint8Array): boolean =>
+  frame.byteOffset === before.byteOffset + before.length && frame.buffer === before.buffer;
+
+/** Blocks from `n` on, below `end`, that are one request: fs.places says where each block of the frames lies. */
+function runLength(fs: Mounted, frames: readonly Uint8Array[], n: number, end: number): number {
+  const { places } = fs;
+  const { perPage } = fs.marks;
+  const step = places[n] === 0 ? 0 : 1;
+  let run = 1;
+  for (; n + run < end && places[n + run] === places[n]! + run * step; run++) {
+    const page = (n + run) / perPage;
+    if (Number.isInteger(page) && !isBehind(frames[page]!, frames[page - 1]!)) break;
+  }
+  return run;
+}
+
 /** Asks the device for whole blocks, which `data` is; counts those that do not end at once in `left`. First error. */
-function ask(fs: Mounted, write: boolean, block: number, data: Uint8Array, tag: number, tid: number): number {
+function ask(
+  fs: Mounted,
+  write: boolean,
+  block: number,
+  data: Uint8Array,
+  tag: number,
+  from: number,
+  tid: number,
+): number {
   const { io, sb } = fs;
   const blocks = data.length / sb.blockSize;
   let result = 0;
@@ -35,7 +68,8 @@ function ask(fs: Mounted, write: boolean, block: number, data: Uint8Array, tag: 
   for (let n = 0; n < blocks; n += io.blocksMax) {
     const count = Math.min(io.blocksMax, blocks - n);
     const part = count === blocks ? data : data.subarray(n * sb.blockSize, (n + count) * sb.blockSize);
-    const row = io.startData(write ? BlockOp.Write : BlockOp.Read, 0, block + n, count, part, IoKind.Data, tag);
+    const op = write ? BlockOp.Write : BlockOp.Read;
+    const row = io.startData(op, 0, block + n, count, part, IoKind.Data, tag, from + n * sb.blockSize);
     assert(row >= 0, "ext4: a request for data without having looked for room");
     const ended = io.take(row);
     if (ended === undefined) later++;
@@ -55,11 +89,27 @@ export function openIo(fs: Mounted, io: number, row: number, first: number, page
   fs.ioTid[io] = tid;
 }
 
-/** Part of a frame, which `data` is, from `block` of the device on. The caller saw that there is room. */
-export function addIo(fs: Mounted, io: number, write: boolean, block: number, data: Uint8Array): void {
-  const result = ask(fs, write, block, data, io, fs.ioTid[io]!);
-  fs.ioLeft[io]! += fs.words[FS.Later]!;
-  if (result !== 0 && fs.ioResult[io] === 0) fs.ioResult[io] = result;
+/**
+ * The frames' blocks, from or to where fs.places says; those without a place are zeroes to read, and not written. The
+ * caller saw that there is room for a request a block.
+ */
+export function addIo(fs: Mounted, io: number, write: boolean, frames: readonly Uint8Array[]): void {
+  const { places, sb } = fs;
+  const { perPage } = fs.marks;
+  const end = frames.length * perPage;
+  for (let n = 0, run; n < end; n += run) {
+    run = runLength(fs, frames, n, end);
+    if (write && places[n] === 0) continue;
+    const within = (n % perPage) * sb.blockSize;
+    const data = bytesAt(frames[Math.floor(n / perPage)]!, within, run * sb.blockSize);
+    if (places[n] === 0) {
+      data.fill(0);
+      continue;
+    }
+    const result = ask(fs, write, places[n]!, data, io, n * sb.blockSize, fs.ioTid[io]!);
+    fs.ioLeft[io]! += fs.words[FS.Later]!;
+    if (result !== 0 && fs.ioResult[io] === 0) fs.ioResult[io] = result;
+  }
 }
 
 function markAway(fs: Mounted, io: number, away: boolean): void {
@@ -93,10 +143,19 @@ export function openAway(fs: Mounted, row: number, index: number, slot: Slot, ti
   return away;
 }
 
-export function addAway(fs: Mounted, away: number, block: number, data: Uint8Array): void {
-  const result = ask(fs, true, block, data, CACHE_IOS_MAX + away, fs.awayTid[away]!);
-  fs.awayLeft[away]! += fs.words[FS.Later]!;
-  if (result !== 0) fs.inodes.fault[fs.awayRow[away]!] = result;
+/** The blocks of its frame that have one of fs.places. */
+export function addAway(fs: Mounted, away: number, frame: Uint8Array): void {
+  const { places, sb } = fs;
+  const { perPage } = fs.marks;
+  for (let n = 0, run; n < perPage; n += run) {
+    run = runLength(fs, [frame], n, perPage);
+    if (places[n] === 0) continue;
+    const from = n * sb.blockSize;
+    const data = bytesAt(frame, from, run * sb.blockSize);
+    const result = ask(fs, true, places[n]!, data, CACHE_IOS_MAX + away, from, fs.awayTid[away]!);
+    fs.awayLeft[away]! += fs.words[FS.Later]!;
+    if (result !== 0) fs.inodes.fault[fs.awayRow[away]!] = result;
+  }
 }
 
 export function closeAway(fs: Mounted, away: number): void {
@@ -106,10 +165,6 @@ export function closeAway(fs: Mounted, away: number): void {
   fs.awaySlot[away] = NO_AWAY;
   fs.marks.set(row, index, fs.marks.get(row, index) & ~MARK_AWAY);
 }
-
-/** Requests hold the frames that they are about: they are no part of a saved state. */
-export const dataInFlight = (fs: Mounted): boolean =>
-  fs.ioLeft.some((left) => left > 0) || fs.awaySlot.some((slot) => slot !== NO_AWAY);
 
 export class DataOwner implements IoOwner {
   readonly #fs: Mounted;
@@ -126,6 +181,12 @@ export class DataOwner implements IoOwner {
     if (--fs.ioLeft[tag]! > 0) return;
     markAway(fs, tag, false);
     fs.cache.complete(tag, fs.ioResult[tag]!);
+  }
+
+  data(tag: number, from: number, bytes: number): Uint8Array {
+    const { cache, awaySlot } = this.#fs;
+    if (tag >= CACHE_IOS_MAX) return bytesAt(cache.bytes(awaySlot[tag - CACHE_IOS_MAX]! as Slot), from, bytes);
+    return bytesAt(cache.inRequest(tag, Math.floor(from / PAGE_SIZE)), from % PAGE_SIZE, bytes);
   }
 
   #awayEnded(away: number, result: number): void {

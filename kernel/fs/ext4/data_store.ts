@@ -68,25 +68,8 @@ export class FileStore implements BackingStore {
     const found = placePages(fs, this.#row, index, frames.length, fs.places);
     if (found !== 0) return found === EIOCBQUEUED ? EAGAIN : found;
     openIo(fs, io, this.#row, index, frames.length, 0);
-    for (let at = 0; at < frames.length; at++) this.#readPage(at, frames[at]!, io);
+    addIo(fs, io, false, frames);
     return closeIo(fs, io, false);
-  }
-
-  /** Neighbours on the disk are one request. */
-  #readPage(at: number, frame: Uint8Array, io: number): void {
-    const fs = this.#fs;
-    const { places, sb } = fs;
-    const { perPage } = fs.marks;
-    const first = at * perPage;
-    for (let n = 0; n < perPage;) {
-      const place = places[first + n]!;
-      let run = 1;
-      while (n + run < perPage && places[first + n + run] === (place === 0 ? 0 : place + run)) run++;
-      const part = frame.subarray(n * sb.blockSize, (n + run) * sb.blockSize);
-      if (place === 0) part.fill(0);
-      else addIo(fs, io, false, place, part);
-      n += run;
-    }
   }
 
   writePages(index: number, frames: readonly Uint8Array[], io: number): number {

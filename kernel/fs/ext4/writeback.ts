@@ -171,30 +171,6 @@ function lose(fs: Mounted, row: number, index: number, pages: number, errno: num
   return errno;
 }
 
-/** Submits the dirty blocks of one page; neighbours on the disk are one request. */
-function submitPage(
-  fs: Mounted,
-  word: number,
-  at: number,
-  frame: Uint8Array,
-  add: (block: number, data: Uint8Array) => void,
-): void {
-  const { places, sb } = fs;
-  const { perPage } = fs.marks;
-  for (let n = 0; n < perPage;) {
-    const place = places[at + n]!;
-    if ((word & (1 << n)) === 0 || place === 0) {
-      n++;
-      continue;
-    }
-    let run = 1;
-    while (n + run < perPage && (word & (1 << (n + run))) !== 0 && places[at + n + run] === place + run) run++;
-    const whole = run === perPage;
-    add(place, whole ? frame : frame.subarray(n * sb.blockSize, (n + run) * sb.blockSize));
-    n += run;
-  }
-}
-
 export function writeBack(fs: Mounted, row: number, index: number, frames: readonly Uint8Array[], io: number): number {
   const { marks, inodes } = fs;
   const pages = frames.length;
@@ -207,11 +183,8 @@ export function writeBack(fs: Mounted, row: number, index: number, frames: reado
   // Pages that were to be ordered before keep their place in the line.
   const waits = inodes.orderedTid[row]! > 0 ? inodes.orderedLow[row]! : 0;
   openIo(fs, io, row, index, pages, tid === 0 || (waits > 0 && waits < tid) ? waits : tid);
-  for (let at = 0; at < pages; at++) {
-    const word = marks.get(row, index + at);
-    submitPage(fs, word, at * marks.perPage, frames[at]!, (block, data) => addIo(fs, io, true, block, data));
-    marks.set(row, index + at, word & ~MARK_DIRTY);
-  }
+  addIo(fs, io, true, frames);
+  for (let at = index; at < index + pages; at++) marks.set(row, at, marks.get(row, at) & ~MARK_DIRTY);
   return closeIo(fs, io, true);
 }
 
@@ -235,14 +208,12 @@ function writeAway(fs: Mounted, row: number, index: number, word: number, tid: n
   assert(slot !== undefined, "ext4: a page with marks is not in the page cache");
   const away = openAway(fs, row, index, slot, tid);
   if (away === NO_AWAY) return false;
-  let written = 0;
   let done = 0;
   for (let n = 0; n < marks.perPage; n++) {
     if (places[n]! === 0) continue;
-    written |= 1 << n;
     if (!grown || (first + n + 1) * sb.blockSize <= known) done |= 1 << n;
   }
-  submitPage(fs, written, 0, cache.bytes(slot), (block, data) => addAway(fs, away, block, data));
+  addAway(fs, away, cache.bytes(slot));
   marks.set(row, index, marks.get(row, index) & ~done);
   closeAway(fs, away);
   return true;

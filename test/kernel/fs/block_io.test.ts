@@ -119,7 +119,7 @@ test.prop(
         } else {
           const data = new Uint8Array(SIZE).fill(s.byte);
           rig.foreign.set(serial, data);
-          row = rig.io.startData(BlockOp.Write, 0, s.block, 1, data, IoKind.Data, serial);
+          row = rig.io.startData(BlockOp.Write, 0, s.block, 1, data, IoKind.Data, serial, 0);
         }
         expect(row >= 0).toBe(open.size < rows);
         if (row < 0) continue;

@@ -24,6 +24,8 @@ export interface MountedOptions extends Omit<Partial<MakeOptions>, "uuid" | "has
   /** A virtual clock, and a disk that takes its time by a model of an SSD. */
   readonly slow?: boolean;
   readonly image?: Uint8Array;
+  /** Most sectors of one request: data of neighbouring pages then end apart. */
+  readonly sectorsMax?: number;
   /** Free blocks are full of JUNK: what nobody wrote. */
   readonly junk?: boolean;
   readonly faults?: readonly FaultRule[];
@@ -49,7 +51,18 @@ const images = new Map<string, Uint8Array>();
 
 /** Bytes of an empty file system: made once for each kind. */
 export function emptyImage(options: MountedOptions): Uint8Array {
-  const { mount: _m, slow: _s, image: _i, junk, faults: _f, pages: _p, buffers: _b, inodes: _n, ...make } = options;
+  const {
+    mount: _m,
+    slow: _s,
+    image: _i,
+    junk,
+    faults: _f,
+    sectorsMax: _x,
+    pages: _p,
+    buffers: _b,
+    inodes: _n,
+    ...make
+  } = options;
   const wanted = { sizeBytes: 8 * MIB, blockSize: 1024, ...make };
   const key = JSON.stringify([wanted, junk]);
   let image = images.get(key);
@@ -73,6 +86,7 @@ export function mounted(options: MountedOptions = {}): MountedRig {
     sectors: image.length / 512,
     image,
     atomicBytes: 512,
+    ...(options.sectorsMax === undefined ? {} : { sectorsMax: options.sectorsMax }),
     now: () => nanos(clock.now),
     ...(slow ? { service: SATA_SSD } : {}),
     ...(options.faults === undefined && !slow ? {} : { faults: new FaultPlan(options.faults ?? LATE, 1) }),
