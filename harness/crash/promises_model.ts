@@ -71,6 +71,8 @@ export class ModelPromises implements Promises {
   readonly #tree: ModelTree;
   readonly #mode: DataMode;
   readonly #reached: readonly Reached[];
+  /** Node -> its names as of a step, and the last step up to it that changed them. */
+  readonly #named = new Map<number, { readonly upTo: number; readonly text: string; readonly last: number }>();
 
   constructor(tree: ModelTree, marks: readonly Mark[], mode: DataMode, from: number) {
     this.#tree = tree;
@@ -93,12 +95,21 @@ export class ModelPromises implements Promises {
   #changedBy(node: ModelNode, step: number, kind: "fsync" | "fdatasync"): number {
     const made = node.versions[0]!.step;
     if (kind === "fdatasync") return made;
-    let last = Math.max(made, ...node.xattrs.filter((one) => one.step <= step).map((one) => one.step));
-    for (let k = 1; k <= step; k++) {
-      const before = namesOf(this.#tree, node, k - 1);
-      const after = namesOf(this.#tree, node, k);
-      if (before !== after) last = Math.max(last, k);
+    const xattr = node.xattrs.findLast((one) => one.step <= step)?.step ?? made;
+    return Math.max(made, xattr, this.#renamedBy(node, step));
+  }
+
+  /** Marks come in their order: what is known of a node goes on from its last one. */
+  #renamedBy(node: ModelNode, step: number): number {
+    const tree = this.#tree;
+    let { upTo, text, last } = this.#named.get(node.id) ?? { upTo: 0, text: namesOf(tree, node, 0), last: 0 };
+    while (upTo < step) {
+      upTo++;
+      if (tree.namesAt(upTo) === tree.namesAt(upTo - 1)) continue;
+      const after = namesOf(tree, node, upTo);
+      if (after !== text) [text, last] = [after, upTo];
     }
+    this.#named.set(node.id, { upTo, text, last });
     return last;
   }
 
