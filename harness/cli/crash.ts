@@ -7,8 +7,7 @@
  * - hunt, mutants   anything that breaks; seeded bugs that must be found
  * - liars         disks that lie, as controls
  * - merge         the parts of a campaign that ran as shards
- * - show, image   one state by its name: what survived, what is wrong with it; the disk as a file
- * - shrink        the fewest lost writes that still break it
+ * - show, replay, shrink   one state by its name (crash_state.ts)
  */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -16,8 +15,10 @@ import type { Command } from "commander";
 import { choiceOption, formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
 import { registerAce } from "./crash_ace.ts";
 import { registerGuest } from "./crash_guest.ts";
+import type { JudgeOptions } from "./crash_options.ts";
 import {
   failureNotes,
+  recordingOptions,
   kernelNotes,
   kernelOption,
   policyOption,
@@ -27,23 +28,15 @@ import {
 } from "./crash_options.ts";
 import { registerHunt } from "./crash_hunt.ts";
 import { registerLiars } from "./crash_liars.ts";
+import { REPORT_NAME, writeReport } from "./crash_report.ts";
 import { registerRun } from "./crash_run.ts";
-import { EXIT, UserError } from "./exit.ts";
+import { registerStates } from "./crash_state.ts";
+import { EXIT } from "./exit.ts";
 import { DROP_SPAN_DEFAULT } from "../crash/enumerate.ts";
 import { interruptible } from "./interrupt.ts";
 import { emit } from "./output.ts";
 import type { Format } from "./output.ts";
 import { progressLine } from "./progress.ts";
-
-export interface RecordingOptions {
-  readonly base: string;
-  readonly log: string;
-}
-
-interface JudgeOptions extends RecordingOptions {
-  readonly policy: "kernel" | "e2fsck";
-  readonly format: Format;
-}
 
 interface ExploreCliOptions extends JudgeOptions {
   readonly sector: 512 | 4096;
@@ -57,11 +50,6 @@ interface ExploreCliOptions extends JudgeOptions {
   readonly kernel: number;
   readonly out?: string;
 }
-
-const recordingOptions = (command: Command): Command =>
-  command
-    .requiredOption("--base <file>", "the disk before the first write; .zst and .gz are read, too")
-    .requiredOption("--log <file>", "its write log: ours (orrery nbd serve --record) or of dm-log-writes");
 
 export function register(program: Command): void {
   const crash = program.command("crash").description("Every state a crash can leave on a recorded disk, judged.");
@@ -100,21 +88,10 @@ export function register(program: Command): void {
     .command("merge")
     .description("Put the parts of a campaign together that ran with --shard.")
     .argument("<runs...>", "their directories")
+    .option("--report <file>", "write the report of the whole there, as one page")
     .addOption(formatOption("json"))
     .action(merge);
-  recordingOptions(crash.command("show"))
-    .description("Tell what survived in a crash state, and what is wrong with it: 3 when something is.")
-    .argument("<state>", "its name, such as 3f1c0a9b2e4d-e4-p12x5")
-    .addOption(policyOption())
-    .option("--image <file>", "write the disk in that state there")
-    .addOption(formatOption("json"))
-    .action(show);
-  recordingOptions(crash.command("shrink"))
-    .description("Find the fewest lost writes that still break a flagged state.")
-    .argument("<state>", "its name")
-    .addOption(policyOption())
-    .addOption(formatOption("json"))
-    .action(shrink);
+  registerStates(crash);
 }
 
 async function explore(options: ExploreCliOptions, command: Command): Promise<void> {
@@ -175,7 +152,17 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
     digest: summary.digest,
     firstFailures: summary.firstFailures,
   };
-  if (found.whole) found.run.finish({ seed, document });
+  const show = (id: string): string => `orrery crash show ${id} --base ${base} --log ${log}`;
+  if (found.whole) {
+    const { exploreReport } = await import("../crash/report.ts");
+    const facts = [
+      ["recording", `${log}, sha256 ${recorded.hash}`],
+      ["digest", summary.digest],
+      ["seed", String(seed)],
+    ] as const;
+    await writeReport(found.run.path(REPORT_NAME), facts, (all) => exploreReport(all, summary, show));
+    found.run.finish({ seed, document });
+  }
   emit(options.format, {
     document,
     title: `${log}: ${summary.states} crash states, ${summary.distinct} distinct`,
@@ -207,98 +194,38 @@ async function explore(options: ExploreCliOptions, command: Command): Promise<vo
   else if (summary.flagged > 0) {
     const first = summary.firstFailures[0]!;
     console.error(
-      `orrery: ${summary.flagged} of ${summary.distinct} crash states are broken; see the first with: orrery crash show ${first.id} --base ${base} --log ${log}`,
+      `orrery: ${summary.flagged} of ${summary.distinct} crash states are broken; see the first with: ${show(first.id)}`,
     );
     process.exitCode = EXIT.invariant;
   }
 }
 
-async function merge(runs: readonly string[], { format }: { readonly format: Format }): Promise<void> {
+/** Where the recording lies is not in the parts. */
+const showAnywhere = (id: string): string => `orrery crash show ${id} --base FILE --log FILE`;
+
+interface MergeOptions {
+  readonly report?: string;
+  readonly format: Format;
+}
+
+async function merge(runs: readonly string[], { report, format }: MergeOptions): Promise<void> {
   const { CHUNK_LOG, mergedOutcomes } = await import("../crash/chunk_log.ts");
   const { summarise } = await import("../crash/summary.ts");
   const { head, outcomes } = mergedOutcomes(runs.map((run) => join(run, CHUNK_LOG)));
   const summary = summarise(outcomes);
+  if (report !== undefined) {
+    const { exploreReport } = await import("../crash/report.ts");
+    const facts = [
+      ["recording", `sha256 ${head.log}`],
+      ["parts", String(runs.length)],
+      ["digest", summary.digest],
+    ] as const;
+    await writeReport(report, facts, (all) => exploreReport(all, summary, showAnywhere));
+  }
   emit(format, {
     document: { schema: 1, logHash: head.log, ...head.options, parts: runs.length, ...summary },
     rows: [{ states: summary.states, distinct: summary.distinct, flagged: summary.flagged, clean: summary.clean }],
     notes: failureNotes(summary),
   });
   if (summary.flagged > 0) process.exitCode = EXIT.invariant;
-}
-
-async function openState(id: string, { base, log, policy }: JudgeOptions) {
-  const { loadRecorded } = await import("../crash/recorded.ts");
-  const { openExplorer } = await import("../crash/explore.ts");
-  const { parseStateId } = await import("../crash/state_set.ts");
-  const parsed = parseStateId(id);
-  const recorded = loadRecorded(base, log);
-  if (!recorded.hash.startsWith(parsed.hash))
-    throw new UserError(
-      `${id} is a state of another recording: this one is ${recorded.hash.slice(0, parsed.hash.length)}`,
-    );
-  const bounds = { policy, maxSubset: 0, random: 0, sector: 512, tears: false, seed: 1, dropSpan: 0 };
-  const explorer = openExplorer(recorded, bounds);
-  const states = explorer.segments.find(
-    ({ segment }) => segment.epoch === parsed.epoch && segment.fuas === parsed.fuas,
-  );
-  if (states === undefined) throw new UserError(`${id}: the recording has no epoch ${parsed.epoch} like that`);
-  return { explorer, segment: states.segment, parsed };
-}
-
-async function show(id: string, options: JudgeOptions & { readonly image?: string }): Promise<void> {
-  const { explorer, segment, parsed } = await openState(id, options);
-  const { beforeCrash, describeState, lostOf } = await import("../crash/timeline.ts");
-  const { storeState } = await import("../crash/referee.ts");
-  const found = describeState(explorer, segment, parsed.set);
-  if (options.image !== undefined) {
-    explorer.disk.state(found.set);
-    storeState(explorer.disk.image, options.image, explorer.recorded.base.length);
-  }
-  const { verdict, timeline } = found;
-  const before = beforeCrash(timeline);
-  emit(options.format, {
-    document: {
-      schema: 1,
-      id,
-      class: verdict.class,
-      why: verdict.why,
-      markersPassed: found.markers,
-      lost: lostOf(timeline).length,
-      timeline,
-    },
-    title: `${id}: ${verdict.class}${verdict.why === "" ? "" : `: ${verdict.why}`}`,
-    rows: before,
-    notes: [
-      `promised by then: ${found.markers.length === 0 ? "nothing" : found.markers.join(", ")}`,
-      ...(before.length < timeline.length ? [`${timeline.length - before.length} writes came after the crash`] : []),
-    ],
-  });
-  if (verdict.class !== "clean" && verdict.class !== "superblockTear") process.exitCode = EXIT.invariant;
-}
-
-async function shrink(id: string, options: JudgeOptions): Promise<void> {
-  const { explorer, segment, parsed } = await openState(id, options);
-  const { shrinkState } = await import("../crash/shrink.ts");
-  const { describeState, lostOf } = await import("../crash/timeline.ts");
-  const { stateId } = await import("../crash/state_set.ts");
-  const shrunk = shrinkState(explorer, segment, parsed.set);
-  if (shrunk === undefined) throw new UserError(`${id} breaks nothing: there is nothing to shrink`, EXIT.missed);
-  const small = stateId(explorer.recorded.hash, segment.epoch, segment.fuas, shrunk.set);
-  const { verdict, timeline } = describeState(explorer, segment, shrunk.set);
-  const lost = lostOf(timeline);
-  emit(options.format, {
-    document: {
-      schema: 1,
-      id,
-      shrunk: small,
-      tried: shrunk.tried,
-      class: verdict.class,
-      why: verdict.why,
-      lost,
-      timeline,
-    },
-    title: `${small}: ${verdict.class}: ${verdict.why}`,
-    rows: lost,
-    notes: [`orrery crash show ${small} --base ${options.base} --log ${options.log}`],
-  });
 }

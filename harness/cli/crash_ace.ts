@@ -7,6 +7,7 @@ import type { Features } from "../../kernel/index.ts";
 import type { AceFound, AceOutcome, AceWork } from "../crash/ace_campaign.ts";
 import { byteSize, choiceOption, formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
 import { policyOption, shardOption, SUBSET_BITS_MAX } from "./crash_options.ts";
+import { REPORT_NAME, writeReport } from "./crash_report.ts";
 import { EXIT } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { emit } from "./output.ts";
@@ -135,7 +136,22 @@ async function ace(options: AceCliOptions, command: Command): Promise<void> {
     })),
     shrunk,
   };
-  if (whole) run.finish({ seed: options.seed, document });
+  if (whole) {
+    const { aceReport } = await import("../crash/report.ts");
+    const facts = [
+      ["workloads", `${options.sample ?? "all"} of ${document.space}, seq-${options.seq}`],
+      ["seed", String(options.seed)],
+    ] as const;
+    const brokenRows = broken.map(({ data, outcome }) => ({
+      data,
+      workload: outcome.index,
+      calls: outcome.text,
+      flagged: outcome.flagged,
+      why: outcome.first === undefined ? "" : `${outcome.first.id}: ${outcome.first.class}: ${outcome.first.why}`,
+    }));
+    await writeReport(run.path(REPORT_NAME), facts, (all) => aceReport(all, rows, brokenRows));
+    run.finish({ seed: options.seed, document });
+  }
   emit(options.format, {
     document,
     title: `seq-${options.seq}: ${document.space} workloads in all`,

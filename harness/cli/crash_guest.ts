@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { DROP_SPAN_DEFAULT } from "../crash/enumerate.ts";
 import { byteSize, choiceOption, formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
 import { failureNotes, kernelNotes, kernelOption, policyOption, sectorSize, SUBSET_BITS_MAX } from "./crash_options.ts";
+import { REPORT_NAME, writeReport } from "./crash_report.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { nearest } from "./nearest.ts";
@@ -144,6 +145,19 @@ async function guest(options: GuestCliOptions, command: Command): Promise<void> 
       control: lying === undefined ? null : { flagged: lying.summary.flagged, byClass: lying.summary.byClass },
     })),
   };
+  const { guestReport } = await import("../crash/report.ts");
+  const facts = [
+    ["workload", options.workload],
+    ["mkfs", options.mkfs],
+    ["mount", options.mount],
+    ["seed", String(seed)],
+  ] as const;
+  const found = runs.map(({ run: number, honest, base, log }) => ({
+    run: number,
+    summary: honest.summary,
+    show: (id: string) => `orrery crash show ${id} --base ${base} --log ${log}`,
+  }));
+  await writeReport(run.path(REPORT_NAME), facts, (all) => guestReport(all, rows, found));
   run.finish({ seed, document });
   emit(options.format, {
     document,

@@ -1,8 +1,25 @@
 /** What the commands of `orrery crash` share: options, and the lines under a table. */
 import { InvalidArgumentError, Option } from "commander";
+import type { Command } from "commander";
 import type { Summary } from "../crash/summary.ts";
 import type { KernelSample } from "../crash/referee_sample.ts";
 import { choiceOption, wholeNumber } from "./args.ts";
+import type { Format } from "./output.ts";
+
+interface RecordingOptions {
+  readonly base: string;
+  readonly log: string;
+}
+
+export interface JudgeOptions extends RecordingOptions {
+  readonly policy: "kernel" | "e2fsck";
+  readonly format: Format;
+}
+
+export const recordingOptions = (command: Command): Command =>
+  command
+    .requiredOption("--base <file>", "the disk before the first write; .zst and .gz are read, too")
+    .requiredOption("--log <file>", "its write log: ours (orrery nbd serve --record) or of dm-log-writes");
 
 /** Subsets of an epoch are 2 to this power at the most. */
 export const SUBSET_BITS_MAX = 24;

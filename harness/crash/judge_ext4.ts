@@ -77,7 +77,8 @@ export class Ext4Judge {
   }
 }
 
-const superOf = (image: BlockImage) => {
+/** Of an image as it is now. */
+export const superOf = (image: BlockImage) => {
   const block = Math.floor(SUPER_AT / image.blockSize);
   const at = image.at(block) + SUPER_AT - block * image.blockSize;
   return readSuper(image.view, at, image.count * image.blockSize);

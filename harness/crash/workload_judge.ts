@@ -48,6 +48,7 @@ export interface JudgedWorkload {
 const RANDOM = 100;
 const DROP_SPAN = 16;
 const LATE_TRIED = 4;
+const LATE_STATES_MAX = 5_000;
 
 export function boundsOf(options: JudgeWorkloadOptions): ExploreOptions {
   const { policy, maxSubset, tears, seed, random = RANDOM, dropSpan = DROP_SPAN, sector = 512 } = options;
@@ -101,9 +102,11 @@ export function shrinkWorkload(
     const counts = how.mayFail === true || judged.run.failed.length === 0;
     return counts && judged.summary.flagged > 0 ? judged : undefined;
   };
-  if (breaks(calls, options) === undefined) return undefined;
+  const whole = breaks(calls, options);
+  if (whole === undefined) return undefined;
+  const seeds = seedsOf(options, whole.summary.states < LATE_STATES_MAX);
   const broken = (some: readonly AceCall[], before: readonly AceCall[]) => {
-    for (const late of seedsOf(options)) {
+    for (const late of seeds) {
       const how = { ...options, before, ...(late === undefined ? {} : { late }) };
       const judged = breaks(some, how);
       if (judged !== undefined) return { judged, options: how };
@@ -125,9 +128,9 @@ export function prepared<T>(judge: () => T): T | undefined {
   }
 }
 
-/** Fewer calls fall on other moments of a late disk: they get a few more chances. */
-const seedsOf = ({ late }: JudgeWorkloadOptions): (number | undefined)[] =>
-  late === undefined ? [undefined] : [late, ...Array.from({ length: LATE_TRIED }, (_, n) => late + n + 1)];
+/** Fewer calls fall on other moments of a late disk: they get a few more chances, unless that takes long. */
+const seedsOf = ({ late }: JudgeWorkloadOptions, others: boolean): (number | undefined)[] =>
+  late === undefined || !others ? [late] : [late, ...Array.from({ length: LATE_TRIED }, (_, n) => late + n + 1)];
 
 /** Of the first failures the one that shrinks to the fewest lost writes. */
 function smallestState({ explorer, summary }: JudgedWorkload): string {
