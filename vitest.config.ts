@@ -14,7 +14,7 @@ const config: ViteUserConfig = defineConfig({
     // Node itself runs the sources: behind Vite's module runner every imported name is a getter, and loops five times
     // slower than what the command runs.
     experimental: { viteModuleRunner: false, nodeLoader: false },
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     // By itself it would take one less than there are cores.
     maxWorkers: availableParallelism(),
   },

@@ -1,5 +1,4 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { memoryScene } from "../../harness/demo/memory.ts";
@@ -8,6 +7,7 @@ import { FRAG_DEFAULTS, reductions, runFrag } from "../../harness/mm/frag.ts";
 import { parseGfp, readKmemTrace } from "../../harness/mm/kmem_trace.ts";
 import { distanceTo, replayTrace } from "../../harness/mm/replay.ts";
 import { GFP, parsePagetypeinfo } from "../../mm/index.ts";
+import { scratch } from "../harness/orrery.ts";
 
 const FIXTURES = "test/fixtures/mm/linux61-";
 
@@ -41,7 +41,7 @@ describe("replay of a real guest", () => {
   it("flags are read by name; files that are none are refused in one line", () => {
     expect(parseGfp("GFP_NOFS|__GFP_ZERO")).toBe(GFP.GFP_NOFS | GFP.__GFP_ZERO);
     expect(parseGfp("0x100|__GFP_NEWER")).toBe(0x100);
-    const path = join(tmpdir(), `orrery-kmem-${process.pid}.txt`);
+    const path = join(scratch(), "kmem.txt");
     writeFileSync(path, "  init-1  [000] ..... 1.0: mm_page_alloc: page=0 pfn=zzz order=0 migratetype=1 gfp_flags=0\n");
     expect(() => readKmemTrace(path)).toThrow(/:1: an event that cannot be read/);
     expect(() => readKmemTrace("package.json")).toThrow(/no page or slab events/);
