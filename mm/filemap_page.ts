@@ -46,7 +46,7 @@ export function setFlags(fm: Filemap, slot: number, set: number, clear: number):
 export const fileOfSlot = (fm: Filemap, slot: number): number => (mappingOfKey(fm.key[slot]!) | 0) % MAPPINGS_MAX;
 
 /** Takes the page in `slot` out of everything but the policy, which knows already. */
-function unlinkPage(fm: Filemap, slot: number): void {
+function unlinkPage(fm: Filemap, slot: number, evicted: 0 | 1): void {
   const key = fm.key[slot]!;
   const file = fileOfSlot(fm, slot);
   assert((fm.flags[slot]! & (PG.Reading | PG.Writeback)) === 0, "page cache: a page in flight was dropped");
@@ -56,7 +56,7 @@ function unlinkPage(fm: Filemap, slot: number): void {
   listDel(fm.pageNext, fm.pagePrev, slot);
   fm.pagesOf[file]!--;
   fm.scalars[FM.Pages]!--;
-  fm.trace(Ev.FilemapDelete, 0, mappingOfKey(key), indexOfKey(key) | 0, slot, 0);
+  fm.trace(Ev.FilemapDelete, 0, mappingOfKey(key), indexOfKey(key) | 0, slot, evicted);
   fm.key[slot] = NIL;
   fm.flags[slot] = 0;
   setBusy(fm, slot);
@@ -72,7 +72,7 @@ function freeSlot(fm: Filemap, slot: number): void {
 
 export function dropPage(fm: Filemap, slot: number): void {
   fm.policy.remove(slot);
-  unlinkPage(fm, slot);
+  unlinkPage(fm, slot, 0);
   freeSlot(fm, slot);
 }
 
@@ -81,7 +81,7 @@ export function evictPage(fm: Filemap, key: number): boolean {
   const slot = fm.policy.evict(key);
   if (slot === NO_SLOT) return false;
   assert(fm.key[slot] !== NIL && fm.busy[slot] === 0, "page cache: the policy evicted a page that may not go");
-  unlinkPage(fm, slot);
+  unlinkPage(fm, slot, 1);
   freeSlot(fm, slot);
   fm.counters[STAT.Evicted]!++;
   return true;

@@ -99,9 +99,10 @@ export class Filemap {
   readonly policy: EvictPolicy;
   readonly trace: EventSink;
   readonly now: () => Nanos;
-  readonly backgroundMax: number;
-  readonly dirtyMax: number;
-  readonly expireNs: number;
+  /** Pages; may be changed at any time. */
+  backgroundMax: number;
+  dirtyMax: number;
+  expireNs: number;
   readonly stores: (BackingStore | undefined)[];
 
   readonly index: KeyTable;

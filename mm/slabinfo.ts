@@ -1,6 +1,6 @@
 /** /proc/slabinfo, version 2.1, and the same as data. Objects on CPUs' lists count as active, as in Linux. */
 import { slabObjects } from "./slab_size.ts";
-import { CACHE, type Slub } from "./slub.ts";
+import { CACHE, SlabFlag, type Slub } from "./slub.ts";
 
 export interface SlabRow {
   readonly name: string;
@@ -10,6 +10,8 @@ export interface SlabRow {
   readonly objectsPerSlab: number;
   readonly pagesPerSlab: number;
   readonly slabs: number;
+  /** Its shrinker gives the memory back when asked. */
+  readonly reclaimable: boolean;
 }
 
 export function slabRows(slub: Slub): SlabRow[] {
@@ -27,6 +29,7 @@ export function slabRows(slub: Slub): SlabRow[] {
       objectsPerSlab: slabObjects(order, size),
       pagesPerSlab: 1 << order,
       slabs: slub.caches[at + CACHE.slabs]!,
+      reclaimable: (slub.caches[at + CACHE.flags]! & SlabFlag.Reclaimable) !== 0,
     });
   }
   return rows;

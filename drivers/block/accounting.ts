@@ -7,8 +7,22 @@ import { TASKS_MAX } from "../../kernel/abi/limits.ts";
 import { layout } from "../../kernel/lib/layout.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 
-/** Bytes read and written, requests by kind, nanoseconds in the queue and at the device, requests that failed. */
-export const TASK_IO = layout("readBytes", "writeBytes", "reads", "writes", "others", "waitNs", "serviceNs", "errors");
+/**
+ * Bytes read and written, requests by kind, nanoseconds in the queue and at the device, requests that failed; of the
+ * nanoseconds of both, those of reads and of writes.
+ */
+export const TASK_IO = layout(
+  "readBytes",
+  "writeBytes",
+  "reads",
+  "writes",
+  "others",
+  "waitNs",
+  "serviceNs",
+  "errors",
+  "readNs",
+  "writeNs",
+);
 
 export class TaskAccounts {
   readonly #rows: Float64Array;
@@ -27,13 +41,22 @@ export class TaskAccounts {
     if (op === BlockOp.Read) {
       rows[at + TASK_IO.reads]!++;
       rows[at + TASK_IO.readBytes]! += sectors * SECTOR_SIZE;
+      rows[at + TASK_IO.readNs]! += waitNs + serviceNs;
     } else if (op === BlockOp.Write) {
       rows[at + TASK_IO.writes]!++;
       rows[at + TASK_IO.writeBytes]! += sectors * SECTOR_SIZE;
+      rows[at + TASK_IO.writeNs]! += waitNs + serviceNs;
     } else rows[at + TASK_IO.others]!++;
     rows[at + TASK_IO.waitNs]! += waitNs;
     rows[at + TASK_IO.serviceNs]! += serviceNs;
     if (isError) rows[at + TASK_IO.errors]!++;
+  }
+
+  /** A field of TASK_IO of all tasks together. */
+  total(field: number): number {
+    let sum = 0;
+    for (let at = field; at < this.#rows.length; at += TASK_IO.words) sum += this.#rows[at]!;
+    return sum;
   }
 
   /** A field of TASK_IO of a task. */

@@ -63,6 +63,9 @@ export class BlockQueue implements BlockDevice {
   readonly accounts: TaskAccounts;
   /** Requests that were joined to another. */
   merges = 0;
+  /** Of those that have ended, for which the disk saw no request of their own. */
+  readMerges = 0;
+  writeMerges = 0;
   readonly #device: QueuedDevice;
   readonly #now: () => number;
   readonly #depth: number;
@@ -105,6 +108,11 @@ export class BlockQueue implements BlockDevice {
       (sum, { elevator, direct }) => sum + elevator.waiting + direct.length,
       this.#held.length,
     );
+  }
+
+  /** Requests at the device. */
+  get inFlight(): number {
+    return this.#hardware.reduce((sum, { issued }) => sum + issued, 0);
   }
 
   submit(batch: readonly BlockRequest[]): number {
@@ -247,7 +255,10 @@ export class BlockQueue implements BlockDevice {
     queue.issued--;
     const waitNs = table.issuedNs[row]! - table.arrivedNs[row]!;
     const serviceNs = nowNs - table.issuedNs[row]!;
-    for (const part of table.end(row, result, issued.data)) {
+    const parts = table.end(row, result, issued.data);
+    if (issued.op === BlockOp.Read) this.readMerges += parts.length - 1;
+    if (issued.op === BlockOp.Write) this.writeMerges += parts.length - 1;
+    for (const part of parts) {
       this.accounts.ended(part.task, part.op, part.sectors, waitNs, serviceNs, result !== 0);
       this.#ended.push(part);
     }

@@ -151,8 +151,9 @@ export class SimDisk implements BlockDevice {
   #put(sector: number, data: Uint8Array): number {
     const start = sector * SECTOR_SIZE;
     this.#before?.set(this.image.subarray(start, start + data.length), start);
+    const serial = data.length === 0 ? 0 : (this.cache?.note(sector, data) ?? 0);
     this.image.set(data, start);
-    return data.length === 0 ? 0 : (this.cache?.note(sector, data) ?? 0);
+    return serial;
   }
 
   /** At least one atomic unit of it is missing. */

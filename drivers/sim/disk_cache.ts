@@ -1,16 +1,20 @@
 /**
  * The volatile cache of a disk that can lose power: what has been written and is not yet durable, in the order it came.
  *
- * - note(sector, bytes)      a write (or zeroes) entered the cache; returns its serial
+ * - note(sector, bytes)      a write (or zeroes) enters the cache, before the image takes its bytes; returns its serial
  * - settle(serial)           that write and nothing else is durable (FUA)
  * - settleAll(upTo, ...)     all writes with a serial up to one are durable (a flush that ended)
  * - crash(survives)          the image after a power cut: durable sectors plus the atomic units that `survives` picks
  *
+ * What is durable is the image, but for chunks that have volatile writes: those are kept as they are on the medium.
  * A later durable write of a sector is never undone by an earlier one that survives: a cache holds one version.
  * Unit of survival: the atomic sector (512 or 4096 bytes); a write is torn only between units.
  */
 import { SECTOR_SIZE } from "../../kernel/abi/block.ts";
 import { assert } from "../../kernel/lib/assert.ts";
+
+/** A multiple of the atomic sector. */
+const CHUNK_BYTES = 4096;
 
 export interface CachedWrite {
   readonly serial: number;
@@ -19,18 +23,27 @@ export interface CachedWrite {
 }
 
 export class DiskCache {
-  readonly durable: Uint8Array;
   readonly atomicBytes: number;
   #writes: CachedWrite[] = [];
   #serial = 0;
+  readonly #image: Uint8Array;
+  /** Chunk number -> its bytes on the medium. */
+  readonly #chunks = new Map<number, Uint8Array>();
   /** By sector: serial of the write that is durable there. */
   readonly #durableSerial: Float64Array;
 
   constructor(image: Uint8Array, atomicBytes: number) {
     assert(atomicBytes === 512 || atomicBytes === 4096, "DiskCache: the atomic sector is 512 or 4096 bytes");
-    this.durable = image.slice();
+    this.#image = image;
     this.atomicBytes = atomicBytes;
     this.#durableSerial = new Float64Array(image.length / SECTOR_SIZE);
+  }
+
+  /** The medium. */
+  get durable(): Uint8Array {
+    const image = this.#image.slice();
+    for (const [chunk, bytes] of this.#chunks) image.set(bytes, chunk * CHUNK_BYTES);
+    return image;
   }
 
   get writes(): readonly CachedWrite[] {
@@ -43,6 +56,11 @@ export class DiskCache {
 
   note(sector: number, bytes: Uint8Array): number {
     this.#serial++;
+    const end = sector * SECTOR_SIZE + bytes.length;
+    for (let chunk = Math.floor((sector * SECTOR_SIZE) / CHUNK_BYTES); chunk * CHUNK_BYTES < end; chunk++) {
+      if (this.#chunks.has(chunk)) continue;
+      this.#chunks.set(chunk, this.#image.slice(chunk * CHUNK_BYTES, (chunk + 1) * CHUNK_BYTES));
+    }
     this.#writes.push({ serial: this.#serial, sector, bytes: bytes.slice() });
     return this.#serial;
   }
@@ -53,7 +71,9 @@ export class DiskCache {
       const sector = write.sector + i;
       if (this.#durableSerial[sector]! > write.serial) continue;
       this.#durableSerial[sector] = write.serial;
-      this.durable.set(write.bytes.subarray(i * SECTOR_SIZE, (i + 1) * SECTOR_SIZE), sector * SECTOR_SIZE);
+      const at = sector * SECTOR_SIZE;
+      const chunk = this.#chunks.get(Math.floor(at / CHUNK_BYTES))!;
+      chunk.set(write.bytes.subarray(i * SECTOR_SIZE, (i + 1) * SECTOR_SIZE), at % CHUNK_BYTES);
     }
   }
 
@@ -61,7 +81,13 @@ export class DiskCache {
     const write = this.#writes.find((one) => one.serial === serial);
     if (write === undefined) return;
     this.#apply(write);
-    this.#writes = this.#writes.filter((one) => one !== write);
+    this.#keep(this.#writes.filter((one) => one !== write));
+  }
+
+  /** Without volatile writes the image is the medium. */
+  #keep(writes: CachedWrite[]): void {
+    this.#writes = writes;
+    if (writes.length === 0) this.#chunks.clear();
   }
 
   /** Makes durable all writes up to `serial` for which `isDone` holds (a flush covers what had ended when it came). */
@@ -71,12 +97,12 @@ export class DiskCache {
       if (write.serial <= serial && isDone(write.serial)) this.#apply(write);
       else left.push(write);
     }
-    this.#writes = left;
+    this.#keep(left);
   }
 
   /** `survives(write, unit)`: does the unit-th atomic unit of that write reach the medium? */
   crash(survives: (write: CachedWrite, unit: number) => boolean): Uint8Array {
-    const image = this.durable.slice();
+    const image = this.durable;
     for (const write of this.#writes) {
       const start = write.sector * SECTOR_SIZE;
       const end = start + write.bytes.length;
