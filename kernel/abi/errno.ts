@@ -3,6 +3,7 @@ import type { Errno } from "./units.ts";
 
 export const EPERM = -1 as Errno;
 export const ENOENT = -2 as Errno;
+export const ESRCH = -3 as Errno;
 export const EINTR = -4 as Errno;
 export const EIO = -5 as Errno;
 export const ENXIO = -6 as Errno;

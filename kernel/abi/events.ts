@@ -36,7 +36,7 @@ export const Ev = {
   SchedExec: 11,
   /** a file's handle, b page index, c slot. A page enters the page cache (mm_filemap_add_to_page_cache). */
   FilemapAdd: 112,
-  /** a file's handle, b page index, c slot. A page leaves it (mm_filemap_delete_from_page_cache). */
+  /** a file's handle, b page index, c slot, d 1: it was evicted. A page leaves it (mm_filemap_delete_from_page_cache). */
   FilemapDelete: 113,
   /** a file's handle, b first page index, c pages. Write-back of a run of pages begins. */
   WritebackStart: 114,
@@ -121,4 +121,32 @@ export const FsEv = {
   DaReserve: 132,
   /** a inode, b block of the file, c block of the device, d blocks. A place for delayed blocks (ext4_allocate_blocks). */
   AllocateBlocks: 133,
+} as const;
+
+/** Blocks: 192 to 255. Names are Linux's trace points' (include/trace/events/block.h). d: the task that asked, 0 the kernel. */
+export const BlkEv = {
+  /** a sector, b sectors, c BlockOp | flags << 8, d task. In the queue. */
+  RqInsert: 192,
+  /** a sector, b sectors, c BlockOp | flags << 8, d task. Given to the device's driver. */
+  RqIssue: 193,
+  /** a sector, b sectors, c BlockOp | flags << 8, d result: 0 or a negative errno. */
+  RqComplete: 194,
+} as const;
+
+/** Kernel entry: 256 to 319. Names are near those of Linux's trace points (raw_syscalls, irq, signal). */
+export const SysEv = {
+  /** a task, b number, c first argument (its low 32 bits), d third argument (likewise). */
+  Enter: 256,
+  /** a task, b number, c result (its low 32 bits), d times that it had to wait. */
+  Exit: 257,
+  /** a task, b channel (Wait of kernel/wait.ts). */
+  Sleep: 258,
+  /** a interrupt: 0 is the disk's. */
+  IrqEntry: 259,
+  /** a interrupt, b what it ended. */
+  IrqExit: 260,
+  /** a task, b signal. */
+  Kill: 261,
+  /** a task, b exit code. */
+  TaskExit: 262,
 } as const;

@@ -33,8 +33,10 @@ export const WAIT_DATA = -2;
 export const WAIT_METADATA = -3;
 /** the journal's next step (a commit, room in the log or in the buffer cache, a flush), */
 export const WAIT_JOURNAL = -4;
-/** the end of a write of file data, or the flusher's next step. */
+/** the end of a write of file data, or the flusher's next step, */
 export const WAIT_WRITEBACK = -5;
+/** the end of a commit or of a flush (Jbd2.ends). */
+export const WAIT_COMMIT = -6;
 /** Last page of a range that has no end. */
 export const PAGE_LAST = 2 ** 32 - 1;
 

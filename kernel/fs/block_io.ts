@@ -57,7 +57,7 @@ class Request implements BlockRequest {
   sector = 0;
   sectors = 0;
   data: Uint8Array | undefined = undefined;
-  readonly task = 0;
+  task = 0;
   result: number | Errno | undefined = undefined;
   readonly row: number;
 
@@ -84,6 +84,8 @@ export function deviceFits(limits: BlockLimits, blockSize: number): 0 | Errno {
 
 export class BlockIo {
   readonly limits: BlockLimits;
+  /** Row of the task on whose behalf requests are made from now on, for accounting; 0: the kernel's own. */
+  task = 0;
   readonly rows: number;
   /** Blocks that one request may have. */
   readonly blocksMax: number;
@@ -202,6 +204,7 @@ export class BlockIo {
     const op = this.#op[row] as BlockOp;
     const bytes = this.#count[row]! * this.#blockSize;
     request.op = op;
+    request.task = this.task;
     request.flags = this.#flags[row]!;
     request.sector = this.#block[row]! * this.#sectors;
     request.sectors = this.#count[row]! * this.#sectors;

@@ -380,6 +380,11 @@ export class Ext4 implements FileSystem {
     return this.fs.journal.fastCommits;
   }
 
+  /** Errors that were found since the mount. */
+  get errorsSeen(): number {
+    return this.fs.words[FS.Errors]!;
+  }
+
   /** errors=panic has struck: whoever runs the machine stops it. */
   get panicked(): boolean {
     return this.fs.words[FS.Panicked] === 1;

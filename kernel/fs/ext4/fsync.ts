@@ -14,7 +14,7 @@
  */
 import { ECANCELED, EIO, EIOCBQUEUED } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
-import { PAGE_LAST, WAIT_JOURNAL, WAIT_WRITEBACK } from "../../abi/page_cache.ts";
+import { PAGE_LAST, WAIT_COMMIT, WAIT_WRITEBACK } from "../../abi/page_cache.ts";
 import { startFastCommit } from "./fast_write.ts";
 import { finishWork } from "./file_work.ts";
 import { NO_MAPPING, NO_ROW } from "./icache.ts";
@@ -66,7 +66,7 @@ function fastCommit(fs: Mounted, ino: number, call: Float64Array): number {
   }
   if (call[C.phase] === Phase.FastEnd) {
     const done = journal.fcDone(call[C.number]!);
-    if (done === EIOCBQUEUED && journal.aborted === 0) return noteWait(fs, WAIT_JOURNAL);
+    if (done === EIOCBQUEUED && journal.aborted === 0) return noteWait(fs, WAIT_COMMIT);
     // The data were there before its flush.
     if (done === 0) call[C.phase] = Phase.End;
     else commitFrom(fs, call, call[C.tid]!);
@@ -80,7 +80,7 @@ function finish(fs: Mounted, call: Float64Array): number {
     if (journal.aborted !== 0) return EIO;
     if (!journal.committed(call[C.tid]!)) {
       journal.requestCommit(call[C.tid]!);
-      return noteWait(fs, WAIT_JOURNAL);
+      return noteWait(fs, WAIT_COMMIT);
     }
     if (call[C.flush] === 1) {
       call[C.number] = journal.askFlush();
@@ -89,7 +89,7 @@ function finish(fs: Mounted, call: Float64Array): number {
   }
   if (call[C.phase] === Phase.Flush) {
     const flushed = journal.flushed(call[C.number]!);
-    if (flushed === EIOCBQUEUED) return noteWait(fs, WAIT_JOURNAL);
+    if (flushed === EIOCBQUEUED) return noteWait(fs, WAIT_COMMIT);
     if (flushed !== 0 && call[C.failed] === 0) call[C.failed] = flushed;
     call[C.phase] = Phase.End;
   }

@@ -188,6 +188,26 @@ export class Jbd2 {
     return isCommitted(this.state, tid);
   }
 
+  /** For people: the running transaction, phases of commit and checkpoint (Phase of each), blocks of the log and those free. */
+  get standing(): {
+    readonly tid: number;
+    readonly commit: number;
+    readonly checkpoint: number;
+    readonly logBlocks: number;
+    readonly logFree: number;
+  } {
+    const { words, logBlocks } = this.state;
+    const [tid, commit, checkpoint] = [words[J.Tid]!, words[J.Phase]!, words[J.HomePhase]!];
+    return { tid, commit, checkpoint, logBlocks, logFree: words[J.LogFree]! };
+  }
+
+  /** Changes when a commit, a fast commit or a flush has ended, or the journal was aborted. */
+  get ends(): number {
+    const { words } = this.state;
+    const commits = words[J.CommitTid]! - (words[J.Phase] === 0 ? 0 : 1);
+    return commits + words[J.FlushEnded]! + this.fastCommits + (words[J.Aborted] === 0 ? 0 : 1);
+  }
+
   /** 0, or the errno with which the journal was aborted. */
   get aborted(): number {
     return this.state.words[J.Aborted]!;

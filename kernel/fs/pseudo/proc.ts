@@ -4,10 +4,11 @@
  *   version        the text that the machine gives itself
  *   mounts         one line a mount
  *   filesystems    types that are attached; "nodev" before those without a disk
+ *   PID/...        directories that come and go with the tasks
  *   sys/fs/...     protected_hardlinks, protected_symlinks, protected_regular: as the VFS was made
  */
 import type { Vfs } from "../vfs/vfs.ts";
-import { PseudoFs, type PseudoNode } from "./pseudo_fs.ts";
+import { type LiveDirs, PseudoFs, type PseudoNode } from "./pseudo_fs.ts";
 
 const NODEV = new Set(["tmpfs", "proc", "sysfs"]);
 
@@ -19,10 +20,12 @@ export interface ProcOptions {
   readonly version: string;
   /** Of the wings: buddyinfo, meminfo, ... */
   readonly nodes?: readonly PseudoNode[];
+  /** The PID directories (proc_pid.ts). */
+  readonly pids?: LiveDirs;
   readonly bornSec?: number;
 }
 
-export function procFs({ vfs, version, nodes = [], bornSec = 0 }: ProcOptions): PseudoFs {
+export function procFs({ vfs, version, nodes = [], pids, bornSec = 0 }: ProcOptions): PseudoFs {
   const { protect, fileSystems } = vfs.state;
   const types = (): string =>
     [...new Set(fileSystems.map(({ type }) => type))]
@@ -40,5 +43,6 @@ export function procFs({ vfs, version, nodes = [], bornSec = 0 }: ProcOptions): 
       ...nodes,
     ],
     bornSec,
+    pids,
   );
 }

@@ -18,7 +18,7 @@ import {
 } from "../../abi/fcntl.ts";
 import type { Errno } from "../../abi/units.ts";
 import { dropWithCall } from "./call.ts";
-import { CALL, FILE, TASK, type VfsState } from "./state.ts";
+import { CALL, FILE, MOUNT, TASK, type VfsState } from "./state.ts";
 
 const CHANGEABLE = O_APPEND | O_DIRECT | O_NONBLOCK;
 
@@ -108,4 +108,31 @@ export function install(v: VfsState, task: number, flags: number, linkable: bool
   v.callSet(task, CALL.mount, 0);
   v.setDescriptor(table, fd, file, (flags & O_CLOEXEC) !== 0);
   return fd;
+}
+
+/** Two new files on the inodes of one mount, which are held for them already, and their descriptors; or neither. */
+export function openPair(
+  v: VfsState,
+  task: number,
+  mount: number,
+  ends: readonly [ino: number, flags: number][],
+  cloexec: boolean,
+): readonly [number, number] | Errno {
+  const table = v.taskGet(task, TASK.table);
+  const made: number[] = [];
+  for (const [ino, flags] of ends) {
+    const fd = v.freeDescriptor(table, 0);
+    const file = isErr(fd) ? fd : v.newFile(mount, ino, flags);
+    if (isErr(file)) {
+      for (const other of made) {
+        v.freeFile(v.descriptor(table, other));
+        v.setDescriptor(table, other, -1, false);
+      }
+      return file;
+    }
+    v.setDescriptor(table, fd, file, cloexec);
+    made.push(fd);
+  }
+  v.mountSet(mount, MOUNT.refs, v.mountGet(mount, MOUNT.refs) + ends.length);
+  return [made[0]!, made[1]!];
 }

@@ -3,6 +3,7 @@
  * leads out of it. What is mounted on a mount's root covers that.
  *
  * - mountRoot(v, fs)              mount 0
+ * - mountHidden(v, fs)            a mount without a place: of pipes. Its number
  * - mount(v, ..., fs, path)       root's to do
  * - umount(v, ..., path)          syncs, then goes. EBUSY while a file is open or a task stands in it, or on it another
  * - mountsText(v, walk)           /proc/mounts
@@ -25,8 +26,12 @@ function freeMount(v: VfsState): number {
   return -1;
 }
 
+/** Values of MOUNT.used beside 0. */
+const PLACED = 1;
+const HIDDEN = 2;
+
 function fill(v: VfsState, row: number, fs: number, parent: number, onIno: number, flags: number): void {
-  v.mountSet(row, MOUNT.used, 1);
+  v.mountSet(row, MOUNT.used, PLACED);
   v.mountSet(row, MOUNT.fs, fs);
   v.mountSet(row, MOUNT.parent, parent);
   v.mountSet(row, MOUNT.onIno, onIno);
@@ -38,6 +43,14 @@ function fill(v: VfsState, row: number, fs: number, parent: number, onIno: numbe
 export function mountRoot(v: VfsState, fs: number): void {
   assert(v.mountGet(0, MOUNT.used) === 0, "mountRoot: there is a root already");
   fill(v, 0, fs, 0, 0, 0);
+}
+
+export function mountHidden(v: VfsState, fs: number): number | Errno {
+  const row = freeMount(v);
+  if (row < 0) return ENOSPC;
+  fill(v, row, fs, row, 0, 0);
+  v.mountSet(row, MOUNT.used, HIDDEN);
+  return row;
 }
 
 export function mount(v: VfsState, walk: Walk, task: number, fs: number, path: Path, flags: number): number {
@@ -97,7 +110,7 @@ const isBusy = (v: VfsState, row: number): boolean => v.mountGet(row, MOUNT.refs
 export function mountsText(v: VfsState, walk: Walk): string | Errno {
   let text = "";
   for (let row = 0; row < MOUNTS_MAX; row++) {
-    if (v.mountGet(row, MOUNT.used) === 0) continue;
+    if (v.mountGet(row, MOUNT.used) !== PLACED) continue;
     const { type } = v.fileSystems[v.mountGet(row, MOUNT.fs)]!;
     const path = walk.standAt(row, v.mountGet(row, MOUNT.root)) || placePath(v, walk);
     if (typeof path === "number") return path;

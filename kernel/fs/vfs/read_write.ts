@@ -14,6 +14,7 @@ import {
   ENXIO,
   EOPNOTSUPP,
   EOVERFLOW,
+  ESPIPE,
   isErr,
 } from "../../abi/errno.ts";
 import {
@@ -32,7 +33,7 @@ import {
   SEEK_SET,
   W_OK,
 } from "../../abi/fcntl.ts";
-import { isDir, isReg } from "../../abi/stat.ts";
+import { isDir, isFifo, isReg } from "../../abi/stat.ts";
 import type { Errno } from "../../abi/units.ts";
 import { haveInHand, theFile } from "./call.ts";
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, IO_APPEND, IO_DIRECT } from "./file_system.ts";
@@ -60,6 +61,7 @@ export function read(v: VfsState, task: number, fd: number, into: Uint8Array, of
   const known = statOf(v, file);
   if (known !== 0) return known;
   if (isDir(v.stat.mode)) return EISDIR;
+  if (offset !== undefined && isFifo(v.stat.mode)) return ESPIPE;
   if (into.length === 0) return 0;
   const at = offset ?? v.fileGet(file, FILE.pos);
   const how = (flags & O_DIRECT) !== 0 ? IO_DIRECT : 0;
@@ -90,6 +92,7 @@ function writeOnce(v: VfsState, task: number, file: number, from: Uint8Array, of
   if (from.length === 0) return 0;
   const known = statOf(v, file) || dropPrivileges(v, task, file);
   if (known !== 0) return known;
+  if (offset !== undefined && isFifo(v.stat.mode)) return ESPIPE;
   const append = (flags & O_APPEND) !== 0;
   const at = append ? v.stat.size : (offset ?? v.fileGet(file, FILE.pos));
   if (at > OFFSET_MAX) return EFBIG;
@@ -113,6 +116,7 @@ export function lseek(v: VfsState, task: number, fd: number, offset: number, whe
   if (!(whence >= SEEK_SET && whence <= SEEK_HOLE)) return EINVAL;
   const known = statOf(v, file);
   if (known !== 0) return known;
+  if (isFifo(v.stat.mode)) return ESPIPE;
   const pos = seekTo(v, file, offset, whence);
   if (isErr(pos)) return pos;
   v.setFile(file, FILE.pos, pos);

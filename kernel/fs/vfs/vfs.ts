@@ -16,11 +16,12 @@
  *
  * Paths are text or bytes; `At` names where a path begins, as the *at() calls do. Offsets, sizes, uids are numbers.
  */
-import { EIOCBQUEUED } from "../../abi/errno.ts";
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CREAT, O_TRUNC, O_WRONLY } from "../../abi/fcntl.ts";
+import { EINVAL, EIOCBQUEUED, ENFILE } from "../../abi/errno.ts";
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY } from "../../abi/fcntl.ts";
 import { FINISH_ROUNDS_MAX, MOUNTS_MAX } from "../../abi/limits.ts";
 import type { Errno } from "../../abi/units.ts";
 import { panic } from "../../lib/assert.ts";
+import { PipeFs } from "../pipe.ts";
 import * as attr from "./attr.ts";
 import { letGo, run } from "./call.ts";
 import * as change from "./change.ts";
@@ -51,6 +52,8 @@ export class Vfs {
   readonly state: VfsState;
   private readonly walk: Walk;
   private readonly walks: change.Walks;
+  private pipes: PipeFs | undefined;
+  private pipeMount = -1;
 
   constructor(options: VfsOptions) {
     this.state = new VfsState(options);
@@ -69,6 +72,12 @@ export class Vfs {
 
   mountRoot(fs: number): void {
     mounts.mountRoot(this.state, fs);
+  }
+
+  /** Pipes can be made from now on; `fs` is what attachFs() gave for `pipes`. */
+  mountPipes(fs: number, pipes: PipeFs): void {
+    this.pipes = pipes;
+    this.pipeMount = mounts.mountHidden(this.state, fs);
   }
 
   /** What the call that was just told EIOCBQUEUED waits for. */
@@ -141,6 +150,21 @@ export class Vfs {
   close(task: number, fd: number): number {
     // Asked again after it waited, the descriptor is free already: run() only lets the file go.
     return run(this.state, task, () => descriptors.close(this.state, task, fd));
+  }
+
+  /** The two descriptors, for reading and for writing; an errno. `flags`: O_CLOEXEC. */
+  pipe2(task: number, flags: number): readonly [number, number] | Errno {
+    if ((flags & ~O_CLOEXEC) !== 0) return EINVAL;
+    if (this.pipes === undefined || this.pipeMount < 0) return ENFILE;
+    const pipe = this.pipes.makePipe();
+    if (pipe < 0) return pipe as Errno;
+    const ends: [number, number][] = [
+      [PipeFs.readEnd(pipe), O_RDONLY],
+      [PipeFs.writeEnd(pipe), O_WRONLY],
+    ];
+    const made = descriptors.openPair(this.state, task, this.pipeMount, ends, (flags & O_CLOEXEC) !== 0);
+    if (typeof made === "number") for (const [ino] of ends) this.pipes.release(ino);
+    return made;
   }
 
   dup(task: number, fd: number): number {

@@ -1,7 +1,7 @@
 /** What drives a mounted ext4 knows when there is something to do, for whom, and what a call waits for. */
 import { describe, expect, it } from "vitest";
 import { EIOCBQUEUED } from "../../../../kernel/abi/errno.ts";
-import { WAIT_DATA, WAIT_JOURNAL, WAIT_METADATA, WAIT_WRITEBACK } from "../../../../kernel/abi/page_cache.ts";
+import { WAIT_COMMIT, WAIT_DATA, WAIT_METADATA, WAIT_WRITEBACK } from "../../../../kernel/abi/page_cache.ts";
 import { nextBelow, prng } from "../../../../kernel/lib/prng.ts";
 import { bytesOf, call, type MountedRig, mounted, pattern } from "./mounted_rig.ts";
 
@@ -140,6 +140,6 @@ describe("Ext4.waitingOn()", () => {
     told.length = 0;
     const words = call();
     expect(waits(() => fs.fsync(ino, false, words))).toBe(0);
-    expect(told.splice(0)).toEqual([WAIT_WRITEBACK, WAIT_JOURNAL]);
+    expect(told.splice(0)).toEqual([WAIT_WRITEBACK, WAIT_COMMIT]);
   });
 });

@@ -1,0 +1,161 @@
+/**
+ * What can be set, and what it is set to: /proc/sys/vm and /sys. A file is there when its part is, and writable when there
+ * is a way to set it; what is no value leaves everything as it was (EINVAL).
+ *
+ * - vmNodes(parts)                                       /proc/sys/vm/...
+ * - schedSysNodes, blockSysNodes, ext4SysNodes,
+ *   machineSysNodes(parts)                               /sys/kernel/sched, /sys/block/vda, /sys/fs/ext4/vda,
+ *                                                        /sys/kernel/orrery
+ */
+import { SECTOR_SIZE } from "../../abi/block.ts";
+import { EINVAL } from "../../abi/errno.ts";
+import type { PageCache } from "../../abi/page_cache.ts";
+import type { Errno } from "../../abi/units.ts";
+import { type BlockParts, DISK_NAME, diskFields, MAJOR, MINOR } from "./proc_block.ts";
+import type { PseudoNode } from "./pseudo_fs.ts";
+import { attribute, numberStore } from "./sysfs.ts";
+
+export interface Tunable {
+  readonly get: () => number;
+  readonly set?: (value: number) => void;
+}
+
+export interface VmParts {
+  /** Percent of memory. */
+  readonly dirtyRatio?: Tunable;
+  readonly dirtyBackgroundRatio?: Tunable;
+  readonly dirtyExpireCentisecs?: Tunable;
+  readonly dirtyWritebackCentisecs?: Tunable;
+  readonly minFreeKbytes?: Tunable;
+  /** 0..100. */
+  readonly compactionProactiveness?: Tunable;
+  /** drop_caches: 1 drops its clean pages. */
+  readonly cache?: PageCache;
+  /** drop_caches: 2 asks slab caches for what they can give back. */
+  readonly shrinkSlabs?: () => void;
+  /** compact_memory: all zones, to the end. */
+  readonly compact?: () => void;
+}
+
+const PERCENT = 100;
+const INT_MAX = 2 ** 31 - 1;
+const DROP_PAGES = 1;
+const DROP_SLABS = 2;
+/** Together with others it says nothing in dmesg, which we do not either. */
+const DROP_QUIETLY = 4;
+
+const tunable = (name: string, value: Tunable | undefined, least: number, most: number): PseudoNode[] => {
+  if (value === undefined) return [];
+  const store = value.set === undefined ? undefined : numberStore(least, most, (to) => value.set!(to));
+  return [attribute(`sys/vm/${name}`, () => value.get(), store)];
+};
+
+export function vmNodes(parts: VmParts): PseudoNode[] {
+  const { cache, shrinkSlabs, compact } = parts;
+  const nodes = [
+    ...tunable("compaction_proactiveness", parts.compactionProactiveness, 0, PERCENT),
+    ...tunable("dirty_background_ratio", parts.dirtyBackgroundRatio, 0, PERCENT),
+    ...tunable("dirty_expire_centisecs", parts.dirtyExpireCentisecs, 0, INT_MAX),
+    ...tunable("dirty_ratio", parts.dirtyRatio, 0, PERCENT),
+    ...tunable("dirty_writeback_centisecs", parts.dirtyWritebackCentisecs, 0, INT_MAX),
+    ...tunable("min_free_kbytes", parts.minFreeKbytes, 0, INT_MAX),
+  ];
+  if (compact !== undefined) {
+    const store = numberStore(1, 1, () => compact());
+    nodes.push({ ...attribute("sys/vm/compact_memory", () => 0, store), permissions: 0o200 });
+  }
+  if (cache !== undefined || shrinkSlabs !== undefined) {
+    const store = numberStore(DROP_PAGES, DROP_QUIETLY, (what) => {
+      if ((what & DROP_PAGES) !== 0) cache?.shrink(cache.cached());
+      if ((what & DROP_SLABS) !== 0) shrinkSlabs?.();
+    });
+    nodes.push({ ...attribute("sys/vm/drop_caches", () => 0, store), permissions: 0o200 });
+  }
+  return nodes;
+}
+
+/** One of several names; `set` missing: it is as it was booted. */
+export interface Choice {
+  readonly names: readonly string[];
+  readonly current: () => string;
+  readonly set?: (name: string) => 0 | Errno;
+}
+
+const choose = (choice: Choice): ((text: string) => 0 | Errno) | undefined =>
+  choice.set === undefined
+    ? undefined
+    : (text) => (choice.names.includes(text.trim()) ? choice.set!(text.trim()) : EINVAL);
+
+export const schedSysNodes = (policy: Choice): PseudoNode[] => [
+  attribute("kernel/sched/policy", () => policy.current(), choose(policy)),
+  attribute("kernel/sched/policies", () => policy.names.join(" ")),
+];
+
+export interface BlockSysParts extends BlockParts {
+  readonly elevator: Choice;
+  readonly requests: number;
+  readonly sectorsMax: number;
+  /** Bytes that the device writes as one. */
+  readonly physicalBlockSize: number;
+  readonly hasVolatileCache: boolean;
+  readonly rotational: boolean;
+}
+
+export function blockSysNodes(parts: BlockSysParts): PseudoNode[] {
+  const { counts, elevator } = parts;
+  const at = `block/${DISK_NAME}`;
+  const names = (): string =>
+    elevator.names.map((name) => (name === elevator.current() ? `[${name}]` : name)).join(" ");
+  const stat = (): string =>
+    diskFields(counts())
+      .map((field) => String(field).padStart(8))
+      .join(" ");
+  return [
+    attribute(`${at}/dev`, () => `${MAJOR}:${MINOR}`),
+    attribute(`${at}/ro`, () => 0),
+    attribute(`${at}/size`, () => parts.sectors),
+    attribute(`${at}/stat`, stat),
+    attribute(`${at}/queue/logical_block_size`, () => SECTOR_SIZE),
+    attribute(`${at}/queue/max_hw_sectors_kb`, () => Math.floor((parts.sectorsMax * SECTOR_SIZE) / 1024)),
+    attribute(`${at}/queue/nr_requests`, () => parts.requests),
+    attribute(`${at}/queue/physical_block_size`, () => parts.physicalBlockSize),
+    attribute(`${at}/queue/rotational`, () => (parts.rotational ? 1 : 0)),
+    attribute(`${at}/queue/scheduler`, names, choose(elevator)),
+    attribute(`${at}/queue/write_cache`, () => (parts.hasVolatileCache ? "write back" : "write through")),
+  ];
+}
+
+/** Numbers of the superblock and of the mount. */
+export interface Ext4SysParts {
+  readonly errorsCount?: () => number;
+  readonly firstErrorTime?: () => number;
+  readonly lastErrorTime?: () => number;
+  readonly lifetimeWriteKbytes?: () => number;
+  readonly sessionWriteKbytes?: () => number;
+  readonly delayedAllocationBlocks?: () => number;
+}
+
+export function ext4SysNodes(parts: Ext4SysParts): PseudoNode[] {
+  const files: readonly (readonly [name: string, show: (() => number) | undefined])[] = [
+    ["delayed_allocation_blocks", parts.delayedAllocationBlocks],
+    ["errors_count", parts.errorsCount],
+    ["first_error_time", parts.firstErrorTime],
+    ["last_error_time", parts.lastErrorTime],
+    ["lifetime_write_kbytes", parts.lifetimeWriteKbytes],
+    ["session_write_kbytes", parts.sessionWriteKbytes],
+  ];
+  return files.flatMap(([name, show]) => (show === undefined ? [] : [attribute(`fs/ext4/${DISK_NAME}/${name}`, show)]));
+}
+
+export interface MachineSysParts {
+  readonly seed: number;
+  readonly features: readonly string[];
+  readonly world: "lockstep" | "parallel";
+}
+
+/** Features one a line: all that the machine was booted with. */
+export const machineSysNodes = ({ seed, features, world }: MachineSysParts): PseudoNode[] => [
+  { path: "kernel/orrery/features", text: () => features.map((name) => `${name}\n`).join("") },
+  attribute("kernel/orrery/seed", () => seed),
+  attribute("kernel/orrery/world", () => world),
+];
