@@ -12,8 +12,32 @@ export const FEATURES = {
   SCHED_RR: { needs: [], help: "policy rr" },
   SCHED_EEVDF: { needs: [], help: "policy eevdf; cfs is always there, as the default and the fallback" },
   SCHED_CUSTOM: { needs: [], help: "a policy given as a function: the user's own" },
+  MM: { needs: [], help: "page allocator; brk, mmap, munmap, madvise" },
+  KSWAPD: { needs: ["MM"], help: "reclaim in the background, direct reclaim, the OOM killer" },
+  COMPACTION: { needs: ["MM", "KSWAPD"], help: "compaction, direct and by kcompactd" },
+  PSI: { needs: [], help: "pressure stall information: /proc/pressure" },
+  BLOCK: { needs: ["MM"], help: "a disk behind virtio-blk, and the block queue" },
+  EXT4: { needs: ["BLOCK"], help: "page cache, and ext4 with its journal at the root; else that is a tmpfs" },
+  TMPFS: { needs: [], help: "a tmpfs at /tmp" },
+  PROC: { needs: [], help: "/proc" },
+  SYSFS: { needs: [], help: "/sys" },
 } as const satisfies Record<string, { needs: readonly string[]; help: string }>;
 export type Feature = keyof typeof FEATURES;
+
+/** What a booted machine has when nothing else is said; a policy is chosen beside them. */
+export const MACHINE_FEATURES: readonly Feature[] = [
+  "EVENT_HASH",
+  "SCHED_STATS",
+  "MM",
+  "KSWAPD",
+  "COMPACTION",
+  "PSI",
+  "BLOCK",
+  "EXT4",
+  "TMPFS",
+  "PROC",
+  "SYSFS",
+];
 
 /** The wanted features as a set; one whose needs are not met is a panic that names both. */
 export function resolveFeatures(wanted: Iterable<Feature>): ReadonlySet<Feature> {

@@ -1,3 +1,8 @@
 /** The kernel's face: what harness may name. */
 export * from "./worlds.ts";
+export { MACHINE_FEATURES } from "./config.ts";
+export { bootMachine } from "./boot.ts";
+export type { BootedMachine, MachineConfig } from "./boot.ts";
+export { Kind as TaskKind } from "./process.ts";
+export { WAIT_NAMES } from "./wait.ts";
 export * from "./fs/index.ts";

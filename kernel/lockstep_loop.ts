@@ -7,6 +7,7 @@
  *   slot rows + c             the tick of CPU c (only while it is busy)
  *   slot rows + cpus + c      CPU c itself: its task's work is done, or it has to pick anew
  *   slot rows + 2 cpus        the watchdog
+ *   slot rows + 2 cpus + 1    the device, when the machine has one
  *
  * A handler runs whole at one event and moves the clock forward on its own CPU only: `busy[c]` says until when CPU c is
  * inside the kernel; whatever comes for it in the meantime waits. Costs are those of sched/cost.ts.
@@ -14,7 +15,8 @@
 import { TaskLeft, WakeContext } from "./abi/events.ts";
 import type { Arena } from "./lib/arena.ts";
 import { KeyedHeap } from "./lib/keyed_heap.ts";
-import type { TaskPrograms } from "./task.ts";
+import { YIELDS } from "./task.ts";
+import type { TaskCode } from "./task.ts";
 import { cpuAt, NO_PARENT } from "../sched/index.ts";
 import type { Costs, Sched } from "../sched/index.ts";
 
@@ -22,18 +24,30 @@ import type { Costs, Sched } from "../sched/index.ts";
 const { Dead, Preempted, Runnable, Sleeping } = TaskLeft;
 const { Task, Timer } = WakeContext;
 const rowOf = cpuAt;
+const GIVES_WAY = YIELDS;
 
 const RANK_TIMER = 1;
 const RANK_TICK = 2;
 const RANK_CPU = 3;
 const WATCHDOG_PERIOD_NS = 1_000_000_000;
 
+/** A device that ends requests in its own time and tells a CPU by an interrupt. */
+export interface LoopDevice {
+  /** When it has something to tell, ns; Infinity: not before it is asked for something. */
+  readonly nextAtNs: () => number;
+  /** CPU that takes its interrupt. */
+  readonly cpu: number;
+  /** The interrupt's work; moves the clock by what it took. */
+  readonly interrupt: () => void;
+}
+
 export interface LoopParts {
   readonly arena: Arena;
   /** time[0]: the clock, which this loop alone moves. */
   readonly time: Float64Array;
   readonly sched: Sched;
-  readonly programs: TaskPrograms;
+  readonly programs: TaskCode;
+  readonly device?: LoopDevice;
   readonly costs: Costs;
   readonly cpus: number;
   /** Rows 1 to this are the workload's; above are the kernel threads of the cost profile. */
@@ -51,6 +65,8 @@ export interface LoopParts {
 export interface LockstepLoop {
   /** Task p becomes runnable for the first time at `atNs`. */
   readonly startAt: (p: number, atNs: number) => void;
+  /** From within a step or an interrupt on `cpu`: p, which sleeps, goes on. */
+  readonly wake: (p: number, cpu: number, context: number) => void;
   /** Runs until nothing is left to happen, or past `untilNs`, or `steps` events were handled; false: nothing is left. */
   readonly run: (untilNs: number, steps?: number) => boolean;
   /** Events handled so far. */
@@ -59,7 +75,7 @@ export interface LockstepLoop {
 
 export function lockstepLoop(parts: LoopParts): LockstepLoop {
   const { arena, time, sched, programs, costs, cpus, workloadTasks, rows, tickNs, tickPhaseNs, pending } = parts;
-  const { exactSlices, below } = parts;
+  const { device, exactSlices, below } = parts;
   const { cpu: cpuOf, sumExec, slice } = sched.task;
   const { curr, reschedWords, irqTime } = sched.cpu;
   const { target, polls } = programs;
@@ -68,7 +84,8 @@ export function lockstepLoop(parts: LoopParts): LockstepLoop {
   const tickSlot = rows;
   const cpuSlot = rows + cpus;
   const watchdogSlot = rows + 2 * cpus;
-  const slots = watchdogSlot + 1;
+  const deviceSlot = watchdogSlot + 1;
+  const slots = deviceSlot + 1;
   const key = arena.f64(slots);
   const pos = arena.i32(slots);
   const events = new KeyedHeap(key, arena.f64(slots), pos, arena.i32(slots + 1), 0, slots);
@@ -79,6 +96,9 @@ export function lockstepLoop(parts: LoopParts): LockstepLoop {
 
   function run(untilNs: number, steps = Number.POSITIVE_INFINITY): boolean {
     const last = handled + steps;
+    // Asked for between two runs.
+    if (pending[cpus] !== 0) settle();
+    if (device !== undefined) armDevice();
     while (handled < last) {
       if (finished) return false;
       const slot = events.first();
@@ -102,8 +122,10 @@ export function lockstepLoop(parts: LoopParts): LockstepLoop {
     if (slot < tickSlot) onTimer(slot);
     else if (slot < cpuSlot) onTick(slot - tickSlot);
     else if (slot < watchdogSlot) onCpu(slot - cpuSlot);
+    else if (slot === deviceSlot) onDevice();
     else if (onWatchdog()) return false;
     if (pending[cpus] !== 0) settle();
+    if (device !== undefined) armDevice();
     return true;
   }
 
@@ -120,6 +142,30 @@ export function lockstepLoop(parts: LoopParts): LockstepLoop {
     else sched.wake(p, cpu, Timer);
     time[0] += wake;
     endInterrupt(cpu);
+  }
+
+  function onDevice(): void {
+    const { cpu, interrupt } = device!;
+    const at = time[0]!;
+    if (at >= busy[cpu]!) {
+      busy[cpu] = at;
+      time[0] = at + irq;
+    } else time[0] = busy[cpu]!;
+    interrupt();
+    endInterrupt(cpu);
+  }
+
+  /** Its next event, after whatever it was asked for meanwhile. */
+  function armDevice(): void {
+    const next = device!.nextAtNs();
+    if (next === Number.POSITIVE_INFINITY) events.remove(deviceSlot);
+    else if (pos[deviceSlot] === 0 || key[deviceSlot] !== next) events.set(deviceSlot, next, 0);
+  }
+
+  function wakeFrom(p: number, cpu: number, context: number): void {
+    events.remove(p);
+    sched.wake(p, cpu, context);
+    time[0]! += wake;
   }
 
   /** The interrupt that began at busy[cpu] is over: its time is nobody's CPU time. */
@@ -172,6 +218,12 @@ export function lockstepLoop(parts: LoopParts): LockstepLoop {
   function goOn(cpu: number, p: number): void {
     for (;;) {
       const left = programs.step(p);
+      busy[cpu] = time[0]!;
+      if (left === GIVES_WAY) {
+        slice[p] = 0;
+        switchOn(cpu, Preempted);
+        return;
+      }
       if (left === Sleeping && sleepJitter > 0) programs.owe(p, below(sleepJitter));
       if (left === Runnable) {
         runOn(cpu, p);
@@ -239,5 +291,10 @@ export function lockstepLoop(parts: LoopParts): LockstepLoop {
     }
   }
 
-  return { startAt: (p, atNs) => events.set(p, atNs, RANK_TIMER), run, steps: () => handled };
+  return {
+    startAt: (p, atNs) => events.set(p, atNs, RANK_TIMER),
+    wake: wakeFrom,
+    run,
+    steps: () => handled,
+  };
 }

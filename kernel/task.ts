@@ -33,7 +33,28 @@ const { Runnable, Preempted, Sleeping } = TaskLeft;
 const GOING = -1;
 const ASLEEP = -2;
 
-export class TaskPrograms {
+/** What an event loop asks of whatever tasks do: a workload's programs, or user and kernel tasks (execute.ts). */
+export interface TaskCode {
+  readonly target: Float64Array;
+  readonly polls: Uint8Array;
+  readonly timerNs: number;
+  readonly woken: number;
+  readonly started: number;
+  readonly reniced: number;
+  readonly nice: number;
+  readonly allExited: boolean;
+  readonly step: (p: number) => number;
+  readonly owe: (p: number, ns: number) => void;
+  readonly depart: (p: number, now: number) => void;
+  readonly arrive: (p: number, cpu: number, now: number, costs: Costs) => void;
+  /** Task p's timer: true when it is its start; else whatever it waited for is over. */
+  begin(p: number): boolean;
+}
+
+/** Of a step, beside TaskLeft: the task stays runnable and lets others go first. */
+export const YIELDS = -1;
+
+export class TaskPrograms implements TaskCode {
   /** CPU time (the scheduler's sumExec) at which the present Run ends. */
   readonly target: Float64Array;
   /** 1 while the present step is a Poll. */

@@ -1,0 +1,238 @@
+/**
+ * What /proc and /sys of a booted machine show, and what can be set through them (boot.ts calls this): the nodes of
+ * fs/pseudo over the parts that the machine has.
+ *
+ * - procNodes(parts), procPids(parts), sysNodes(parts)
+ * - loadWorker(parts)     the kernel task that keeps /proc/loadavg
+ */
+import { NS_PER_SEC } from "./abi/units.ts";
+import type { Elevator } from "./abi/elevator.ts";
+import { blockNodes, queueCounts } from "./fs/pseudo/proc_block.ts";
+import type { DiskCounts } from "./fs/pseudo/proc_block.ts";
+import { memoryNodes } from "./fs/pseudo/proc_mm.ts";
+import { pidDirs } from "./fs/pseudo/proc_pid.ts";
+import { LOAD_WORDS, LoadAverage, schedNodes } from "./fs/pseudo/proc_sched.ts";
+import type { LiveDirs, PseudoNode } from "./fs/pseudo/pseudo_fs.ts";
+import { blockSysNodes, ext4SysNodes, machineSysNodes, schedSysNodes, vmNodes } from "./fs/pseudo/sys_nodes.ts";
+import type { Tunable } from "./fs/pseudo/sys_nodes.ts";
+import type { Ext4 } from "./fs/ext4/ext4.ts";
+import type { KernelThread } from "./kthread.ts";
+import type { CallTimes } from "./observe/call_times.ts";
+import type { TaskTimes } from "./observe/task_times.ts";
+import { Kind } from "./process.ts";
+import type { System } from "./system.ts";
+import { oomVictims } from "./threads.ts";
+import type { Disk } from "./wire_disk.ts";
+import { BOOT_SEC } from "./wire_files.ts";
+import type { CachedPages } from "./wire_files.ts";
+import type { Memory } from "./wire_memory.ts";
+import type { Compaction, Psi } from "../mm/index.ts";
+import { TASK_IO } from "../drivers/index.ts";
+
+export interface ProcParts {
+  readonly system: System;
+  readonly times: TaskTimes;
+  readonly calls: CallTimes;
+  readonly cpus: number;
+  readonly seed: number;
+  readonly features: readonly string[];
+  readonly policy: string;
+  readonly load: LoadAverage;
+  readonly memory: Memory | undefined;
+  readonly psi: Psi | undefined;
+  readonly compaction: Compaction | undefined;
+  readonly disk: Disk | undefined;
+  readonly elevators: readonly Elevator[];
+  readonly elevator: string;
+  readonly rotational: boolean;
+  readonly pages: CachedPages | undefined;
+  readonly ext4: Ext4 | undefined;
+}
+
+const CENTISEC_NS = NS_PER_SEC / 100;
+const PERCENT = 100;
+const LOAD_STEP_NS = 500;
+
+export const newLoad = (now: number): LoadAverage => new LoadAverage(new Float64Array(LOAD_WORDS), now);
+
+export function loadWorker({ system, times, load }: Pick<ProcParts, "system" | "times" | "load">): KernelThread {
+  return {
+    name: "kworker/load",
+    step() {
+      const now = system.executor.now();
+      if (now < load.next) return 0;
+      // This one is not part of the load.
+      load.tick(now, times.runnable - 1 + times.blocked);
+      return LOAD_STEP_NS;
+    },
+    nextAtNs: () => load.next,
+  };
+}
+
+export function procNodes(parts: ProcParts): readonly PseudoNode[] {
+  const { system, times, calls, cpus, memory, psi, pages, disk, load } = parts;
+  const { executor, processes } = system;
+  const settled = (column: Float64Array): ((cpu: number) => number) => {
+    return (cpu) => {
+      times.settle(cpu);
+      return column[cpu]!;
+    };
+  };
+  const busy = settled(times.busyNs);
+  const irq = (cpu: number): number => (cpu === 0 ? system.irqNs : 0);
+  const user = (cpu: number): number => Math.min(executor.userNs[cpu]!, busy(cpu));
+  const sum = (of: (p: number) => number): number => {
+    let all = 0;
+    for (let p = 1; p < processes.rows; p++) if (processes.kind[p] !== Kind.Free) all += of(p);
+    return all;
+  };
+  const sectors = (field: number): (() => number) => {
+    return () => disk!.queue.accounts.total(field) / 512;
+  };
+  return [
+    ...memoryNodes({
+      ...(memory === undefined ? {} : { memory: memory.mm }),
+      ...(psi === undefined ? {} : { psi }),
+      ...(pages === undefined ? {} : { cache: pages.cache, refaults: () => calls.refaults }),
+      anonPages: () => sum((p) => processes.rss[p]!),
+      committedPages: () => sum((p) => processes.brkPages[p]! + processes.mapPages[p]!),
+      ...(disk === undefined
+        ? {}
+        : { readSectors: sectors(TASK_IO.readBytes), writtenSectors: sectors(TASK_IO.writeBytes) }),
+    }),
+    ...schedNodes({
+      times: {
+        cpus,
+        userNs: user,
+        niceNs: () => 0,
+        systemNs: (cpu) => Math.max(0, busy(cpu) - user(cpu) - irq(cpu)),
+        idleNs: settled(times.idleNs),
+        iowaitNs: settled(times.iowaitNs),
+        irqNs: irq,
+      },
+      now: () => executor.now(),
+      bornSec: BOOT_SEC,
+      switches: () => times.switches.reduce((all, count) => all + count, 0),
+      interrupts: () => system.irqs,
+      forks: () => processes.lastPid,
+      running: () => times.runnable,
+      blocked: () => times.blocked,
+      tasks: () => sum(() => 1),
+      lastPid: () => processes.lastPid,
+      load,
+      queues: {
+        yields: () => 0,
+        schedules: column(times.switches),
+        idles: column(times.idles),
+        wakeups: column(times.wakeups),
+        localWakeups: column(times.localWakeups),
+        ranNs: busy,
+        waitedNs: column(times.queueNs),
+        runs: column(times.cpuRuns),
+      },
+    }),
+    ...(disk === undefined ? [] : blockNodes({ counts: () => diskCounts(disk), sectors: disk.device.limits.sectors })),
+    ...vmNodes({
+      ...(pages === undefined ? {} : { ...writebackTunables(pages), cache: pages.cache }),
+      ...(parts.compaction === undefined ? {} : compactionTunables(parts.compaction)),
+    }),
+  ];
+}
+
+/** A column as a function of its row. */
+const column =
+  (of: Float64Array): ((at: number) => number) =>
+  (at) =>
+    of[at]!;
+
+const diskCounts = (disk: Disk): DiskCounts => queueCounts(disk.queue, disk.busyNs());
+
+function writebackTunables({ filemap }: CachedPages): {
+  dirtyRatio: Tunable;
+  dirtyBackgroundRatio: Tunable;
+  dirtyExpireCentisecs: Tunable;
+} {
+  const pagesOf = (percent: number): number => Math.max(1, Math.floor((filemap.slots * percent) / PERCENT));
+  const percentOf = (pages: number): number => Math.round((PERCENT * pages) / filemap.slots);
+  return {
+    dirtyRatio: {
+      get: () => percentOf(filemap.dirtyMax),
+      set: (percent) => void (filemap.dirtyMax = pagesOf(percent)),
+    },
+    dirtyBackgroundRatio: {
+      get: () => percentOf(filemap.backgroundMax),
+      set: (percent) => void (filemap.backgroundMax = pagesOf(percent)),
+    },
+    dirtyExpireCentisecs: {
+      get: () => filemap.expireNs / CENTISEC_NS,
+      set: (centisecs) => void (filemap.expireNs = centisecs * CENTISEC_NS),
+    },
+  };
+}
+
+function compactionTunables(compaction: Compaction): { compactionProactiveness: Tunable } {
+  return {
+    compactionProactiveness: {
+      get: () => compaction.proactiveness,
+      set: (value) => void (compaction.proactiveness = value),
+    },
+  };
+}
+
+export function procPids({ system, times, cpus, memory, disk }: ProcParts): LiveDirs {
+  const { executor, processes, waits, sched } = system;
+  const io = (p: number, field: number): number => disk?.queue.accounts.get(p, field) ?? 0;
+  const cred = { uid: 0, gid: 0, groups: [] };
+  const credOf = (p: number): typeof cred => {
+    if (processes.vfsTask[p]! >= 0) system.tree!.vfs.state.credOf(processes.vfsTask[p]!, cred);
+    return cred;
+  };
+  return pidDirs({
+    processes,
+    waits,
+    sched: sched.task,
+    cpus,
+    userNs: (p) => executor.taskUserNs[p]!,
+    waitedNs: (p) => times.waitedNs[p]!,
+    runs: (p) => times.runs[p]!,
+    sleeps: (p) => times.sleeps[p]!,
+    preempted: (p) => times.preempted[p]!,
+    uid: (p) => credOf(p).uid,
+    gid: (p) => credOf(p).gid,
+    ...(memory === undefined ? {} : { victims: oomVictims(system), totalPages: memory.managed }),
+    ...(disk === undefined
+      ? {}
+      : {
+          io: (p) => ({
+            rchar: executor.rchar[p]!,
+            wchar: executor.wchar[p]!,
+            syscr: executor.syscr[p]!,
+            syscw: executor.syscw[p]!,
+            readBytes: io(p, TASK_IO.readBytes),
+            writeBytes: io(p, TASK_IO.writeBytes),
+          }),
+        }),
+  });
+}
+
+export function sysNodes(parts: ProcParts): readonly PseudoNode[] {
+  const { disk, ext4, elevators, elevator, policy, seed, features, rotational } = parts;
+  const { limits } = disk?.device ?? { limits: undefined };
+  return [
+    ...schedSysNodes({ names: [policy], current: () => policy }),
+    ...machineSysNodes({ seed, features, world: "lockstep" }),
+    ...(disk === undefined || limits === undefined
+      ? []
+      : blockSysNodes({
+          counts: () => diskCounts(disk),
+          sectors: limits.sectors,
+          elevator: { names: elevators.map(({ name }) => name), current: () => elevator },
+          requests: limits.queueDepth,
+          sectorsMax: limits.sectorsMax,
+          physicalBlockSize: limits.logicalBlockSize,
+          hasVolatileCache: limits.writeCache,
+          rotational,
+        })),
+    ...(ext4 === undefined ? [] : ext4SysNodes({ errorsCount: () => ext4.errorsSeen })),
+  ];
+}
