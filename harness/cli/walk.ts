@@ -17,6 +17,10 @@ const WALKS: Readonly<Record<string, Walk>> = {
     help: "a timer wakes a sleeper, which preempts a hog and blocks again",
     load: async () => (await import("../experiment/walk_switch.ts")).walkSwitch,
   },
+  call: {
+    help: "a task of the whole machine writes and syncs: system call, journal, ring, interrupt, and back",
+    load: async () => (await import("../machine/walk_call.ts")).walkCall,
+  },
   "write-fsync": {
     help: "6000 bytes into a file of our ext4, through page cache and journal onto the disk",
     load: async () => (await import("../ext4/walk_write_fsync.ts")).walkWriteFsync,

@@ -20,6 +20,11 @@ export const WINGS: readonly Wing[] = [
   },
   {
     group: "Start here:",
+    commands: { boot: "the whole machine, with a workload on it" },
+    load: () => import("./boot.ts"),
+  },
+  {
+    group: "Start here:",
     commands: { walk: "one path through the system, printed from a real run" },
     load: () => import("./walk.ts"),
   },
