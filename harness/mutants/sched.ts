@@ -105,8 +105,8 @@ export const mutants: MutantSet = {
     {
       file: "sched/policies/cfs.ts",
       find: "tasks > NR_LATENCY ? tasks",
-      replace: "tasks >= NR_LATENCY ? tasks",
-      why: "cfs: the period stretches one task too early",
+      replace: "tasks > NR_LATENCY + 1 ? tasks",
+      why: "cfs: the period stretches one task too late",
     },
     {
       file: "sched/policies/cfs.ts",
