@@ -1,6 +1,8 @@
-/** The face of userspace: the workloads that come with orrery, and what programs of one's own are made of. */
-export * as libc from "./libc.ts";
-export { program } from "./program.ts";
-export type { State } from "./program.ts";
-export { droppedLine, fillSectors, Promises, SECTOR, syncedLine } from "./promise.ts";
+/** The face of userspace: programs, what they are written with, and what they promise. */
+export * from "./libc.ts";
+export { generatorProgram, PC, program } from "./program.ts";
+export type { ProgramText, Step } from "./program.ts";
+export { checkFile, readPromises } from "./promise.ts";
+export type { CheckOptions, Promised, Promises } from "./promise.ts";
+export { mixed } from "./workload/mixed.ts";
 export { WORKLOADS } from "./workload/index.ts";

@@ -1,175 +1,147 @@
 /**
- * What programs call: system calls by name, with text put into the task's memory. Each takes the state that comes next
- * and returns it, so that a state of program.ts is one expression. The answer is in task.result in that state.
+ * What a program has instead of a C library: each function puts its arguments in the task's memory and makes one system
+ * call; the answer is `task.result` in the next step.
  *
- *   0          PATH_AT       OTHER_AT      SCRATCH_AT           DATA_AT                    64 KiB
- *   | (NULL)   | a path      | another     | structures, text   | buffer of DATA_BYTES     |
+ *   open(t, "/srv/a", O_RDWR | O_CREAT);          next step: t.result is the descriptor, or a negative errno
+ *   pwrite(t, fd, DATA_AT, 4096, offset);         next step: t.result is what was written
+ *
+ * A task's memory has fixed places:
+ *
+ *   0      never used: NULL
+ *   16     what this file needs: a time, a status, a pipe's ends, the length of the text
+ *   64     PATH_AT, PATH2_AT: the paths of a call, 4096 bytes each
+ *   8256   STAT_AT: what stat has found
+ *   8448   SCRATCH_AT: the program's own tables
+ *   14336  TEXT_AT: lines that say() has gathered
+ *   16384  DATA_AT: the buffer of reads and writes, up to the end
  */
-import { AT_FDCWD, AT_REMOVEDIR, O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from "../kernel/abi/fcntl.ts";
+import { AT_FDCWD, AT_REMOVEDIR, O_RDONLY } from "../kernel/abi/fcntl.ts";
 import { USER_BYTES } from "../kernel/abi/program.ts";
 import type { UserTask } from "../kernel/abi/program.ts";
+import { PATH_MAX } from "../kernel/abi/stat.ts";
 import { Nr } from "../kernel/abi/syscall_nr.ts";
 import { NS_PER_SEC } from "../kernel/abi/units.ts";
+import { assert } from "../kernel/lib/assert.ts";
+import { le64 } from "../kernel/lib/bytes.ts";
 
-export { O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY };
-
-const PATH_AT = 64;
-const OTHER_AT = 4_224;
-export const SCRATCH_AT = 8_384;
-export const DATA_AT = 16_384;
+const TIME_AT = 16;
+const STATUS_AT = 32;
+const PIPE_AT = 40;
+const TEXT_LENGTH_AT = 48;
+export const PATH_AT = 64;
+export const PATH2_AT = PATH_AT + PATH_MAX;
+export const STAT_AT = PATH2_AT + PATH_MAX;
+export const SCRATCH_AT = 8448;
+export const TEXT_AT = 14_336;
+export const TEXT_BYTES = 2048;
+export const SCRATCH_BYTES = TEXT_AT - SCRATCH_AT;
+export const DATA_AT = TEXT_AT + TEXT_BYTES;
 export const DATA_BYTES = USER_BYTES - DATA_AT;
+
+/** clone(2): the signal of a plain fork. */
 const SIGCHLD = 17;
 const PROT_READ_WRITE = 3;
-const MAP_PRIVATE_ANONYMOUS_POPULATE = 0x8022;
-const MODE_FILE = 0o644;
-const MODE_DIR = 0o755;
+const MAP_PRIVATE_ANONYMOUS = 0x22;
+const MAP_POPULATE = 0x8000;
+/** st_size in struct stat. */
+const STAT_SIZE = 48;
 
 const encoder = new TextEncoder();
+const viewOf = ({ memory }: UserTask): DataView => new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
 
-/** Text and its NUL at an address; the address. */
-export function text(task: UserTask, at: number, value: string): number {
-  const bytes = encoder.encode(value);
-  task.memory.set(bytes, at);
-  task.memory[at + bytes.length] = 0;
+function putPath(t: UserTask, at: number, path: string): number {
+  const bytes = encoder.encode(path);
+  assert(bytes.length < PATH_MAX, "libc: a path is too long");
+  t.memory.set(bytes, at);
+  t.memory[at + bytes.length] = 0;
   return at;
 }
 
-/** The buffer of reads and writes. */
-export const data = (task: UserTask, bytes = DATA_BYTES): Uint8Array => task.memory.subarray(DATA_AT, DATA_AT + bytes);
+/** A 32-bit word of the program's own. */
+export const peek = (t: UserTask, at: number): number => viewOf(t).getUint32(at, true);
+export const poke = (t: UserTask, at: number, value: number): void => viewOf(t).setUint32(at, value, true);
 
-const view = (task: UserTask, at: number, bytes: number): DataView =>
-  new DataView(task.memory.buffer, task.memory.byteOffset + at, bytes);
+// Files.
 
-export function run<Name extends string>(task: UserTask, ns: number, next: Name): Name {
-  task.run(ns);
-  return next;
+export const open = (t: UserTask, path: string, flags = O_RDONLY, mode = 0o644): void =>
+  t.call(Nr.openat, AT_FDCWD, putPath(t, PATH_AT, path), flags, mode);
+export const close = (t: UserTask, fd: number): void => t.call(Nr.close, fd);
+export const read = (t: UserTask, fd: number, addr = DATA_AT, bytes = DATA_BYTES): void =>
+  t.call(Nr.read, fd, addr, bytes);
+export const write = (t: UserTask, fd: number, addr = DATA_AT, bytes = DATA_BYTES): void =>
+  t.call(Nr.write, fd, addr, bytes);
+export const pread = (t: UserTask, fd: number, addr: number, bytes: number, offset: number): void =>
+  t.call(Nr.pread64, fd, addr, bytes, offset);
+export const pwrite = (t: UserTask, fd: number, addr: number, bytes: number, offset: number): void =>
+  t.call(Nr.pwrite64, fd, addr, bytes, offset);
+export const lseek = (t: UserTask, fd: number, offset: number, whence: number): void =>
+  t.call(Nr.lseek, fd, offset, whence);
+export const ftruncate = (t: UserTask, fd: number, size: number): void => t.call(Nr.ftruncate, fd, size);
+export const fsync = (t: UserTask, fd: number): void => t.call(Nr.fsync, fd);
+export const fdatasync = (t: UserTask, fd: number): void => t.call(Nr.fdatasync, fd);
+export const sync = (t: UserTask): void => t.call(Nr.sync);
+/** Entries of a directory, as struct linux_dirent64, in the data buffer. */
+export const getdents = (t: UserTask, fd: number): void => t.call(Nr.getdents64, fd, DATA_AT, DATA_BYTES);
+export const mkdir = (t: UserTask, path: string, mode = 0o755): void =>
+  t.call(Nr.mkdirat, AT_FDCWD, putPath(t, PATH_AT, path), mode);
+export const unlink = (t: UserTask, path: string): void => t.call(Nr.unlinkat, AT_FDCWD, putPath(t, PATH_AT, path), 0);
+export const rmdir = (t: UserTask, path: string): void =>
+  t.call(Nr.unlinkat, AT_FDCWD, putPath(t, PATH_AT, path), AT_REMOVEDIR);
+export const rename = (t: UserTask, from: string, to: string): void =>
+  t.call(Nr.renameat2, AT_FDCWD, putPath(t, PATH_AT, from), AT_FDCWD, putPath(t, PATH2_AT, to), 0);
+export const link = (t: UserTask, from: string, to: string): void =>
+  t.call(Nr.linkat, AT_FDCWD, putPath(t, PATH_AT, from), AT_FDCWD, putPath(t, PATH2_AT, to), 0);
+export const stat = (t: UserTask, path: string): void =>
+  t.call(Nr.newfstatat, AT_FDCWD, putPath(t, PATH_AT, path), STAT_AT, 0);
+/** Of the last stat. */
+export const statSize = (t: UserTask): number => le64(viewOf(t), STAT_AT + STAT_SIZE);
+export const pipe = (t: UserTask, flags = 0): void => t.call(Nr.pipe2, PIPE_AT, flags);
+/** Of the last pipe. */
+export const pipeEnds = (t: UserTask): [readFd: number, writeFd: number] => [peek(t, PIPE_AT), peek(t, PIPE_AT + 4)];
+
+// Tasks and time.
+
+export function nanosleep(t: UserTask, ns: number): void {
+  const view = viewOf(t);
+  view.setBigInt64(TIME_AT, BigInt(Math.floor(ns / NS_PER_SEC)), true);
+  view.setBigInt64(TIME_AT + 8, BigInt(Math.floor(ns % NS_PER_SEC)), true);
+  t.call(Nr.nanosleep, TIME_AT, 0);
 }
+export const schedYield = (t: UserTask): void => t.call(Nr.sched_yield);
+/** The copy goes on at the same step with result 0; its parent with the copy's pid. */
+export const fork = (t: UserTask): void => t.call(Nr.clone, SIGCHLD);
+/** For any child. */
+export const wait = (t: UserTask): void => t.call(Nr.wait4, -1, STATUS_AT, 0);
+/** Of the last wait: its exit code times 256, or the signal that killed it. */
+export const waitStatus = (t: UserTask): number => peek(t, STATUS_AT);
+export const exit = (t: UserTask, code = 0): void => t.call(Nr.exit_group, code);
 
-export function open<Name extends string>(task: UserTask, path: string, flags: number, next: Name): Name {
-  task.call(Nr.openat, AT_FDCWD, text(task, PATH_AT, path), flags, MODE_FILE);
-  return next;
+// Memory as demand: the addresses that these answer lie outside of the task's 64 KiB.
+
+/** 0 asks where it is. */
+export const brk = (t: UserTask, address: number): void => t.call(Nr.brk, address);
+export const mmap = (t: UserTask, bytes: number): void =>
+  t.call(Nr.mmap, 0, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+export const mmapPopulate = (t: UserTask, bytes: number): void =>
+  t.call(Nr.mmap, 0, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS | MAP_POPULATE, -1, 0);
+export const munmap = (t: UserTask, address: number, bytes: number): void => t.call(Nr.munmap, address, bytes);
+
+// Text, gathered line by line and written in one call.
+
+/** Bytes gathered so far. */
+export const saidBytes = (t: UserTask): number => peek(t, TEXT_LENGTH_AT);
+export function say(t: UserTask, text: string): void {
+  const bytes = encoder.encode(text);
+  const length = saidBytes(t);
+  assert(length + bytes.length <= TEXT_BYTES, "say: more text than there is room for");
+  t.memory.set(bytes, TEXT_AT + length);
+  poke(t, TEXT_LENGTH_AT, length + bytes.length);
 }
-
-export function close<Name extends string>(task: UserTask, fd: number, next: Name): Name {
-  task.call(Nr.close, fd);
-  return next;
-}
-
-/** Into the buffer. */
-export function read<Name extends string>(task: UserTask, fd: number, bytes: number, next: Name): Name {
-  task.call(Nr.read, fd, DATA_AT, bytes);
-  return next;
-}
-
-export function pread<Name extends string>(
-  task: UserTask,
-  fd: number,
-  bytes: number,
-  offset: number,
-  next: Name,
-): Name {
-  task.call(Nr.pread64, fd, DATA_AT, bytes, offset);
-  return next;
-}
-
-/** From the buffer. */
-export function write<Name extends string>(task: UserTask, fd: number, bytes: number, next: Name): Name {
-  task.call(Nr.write, fd, DATA_AT, bytes);
-  return next;
-}
-
-export function pwrite<Name extends string>(
-  task: UserTask,
-  fd: number,
-  bytes: number,
-  offset: number,
-  next: Name,
-): Name {
-  task.call(Nr.pwrite64, fd, DATA_AT, bytes, offset);
-  return next;
-}
-
-/** One line to a descriptor: /dev/kmsg, a log. */
-export function writeText<Name extends string>(task: UserTask, fd: number, value: string, next: Name): Name {
-  const bytes = encoder.encode(value);
-  task.memory.set(bytes, SCRATCH_AT);
-  task.call(Nr.write, fd, SCRATCH_AT, bytes.length);
-  return next;
-}
-
-export function fsync<Name extends string>(task: UserTask, fd: number, next: Name): Name {
-  task.call(Nr.fsync, fd);
-  return next;
-}
-
-export function fdatasync<Name extends string>(task: UserTask, fd: number, next: Name): Name {
-  task.call(Nr.fdatasync, fd);
-  return next;
-}
-
-export function ftruncate<Name extends string>(task: UserTask, fd: number, bytes: number, next: Name): Name {
-  task.call(Nr.ftruncate, fd, bytes);
-  return next;
-}
-
-export function mkdir<Name extends string>(task: UserTask, path: string, next: Name): Name {
-  task.call(Nr.mkdirat, AT_FDCWD, text(task, PATH_AT, path), MODE_DIR);
-  return next;
-}
-
-export function unlink<Name extends string>(task: UserTask, path: string, next: Name): Name {
-  task.call(Nr.unlinkat, AT_FDCWD, text(task, PATH_AT, path), 0);
-  return next;
-}
-
-export function rmdir<Name extends string>(task: UserTask, path: string, next: Name): Name {
-  task.call(Nr.unlinkat, AT_FDCWD, text(task, PATH_AT, path), AT_REMOVEDIR);
-  return next;
-}
-
-export function rename<Name extends string>(task: UserTask, from: string, to: string, next: Name): Name {
-  task.call(Nr.renameat2, AT_FDCWD, text(task, PATH_AT, from), AT_FDCWD, text(task, OTHER_AT, to), 0);
-  return next;
-}
-
-/** struct stat at SCRATCH_AT. */
-export function stat<Name extends string>(task: UserTask, path: string, next: Name): Name {
-  task.call(Nr.newfstatat, AT_FDCWD, text(task, PATH_AT, path), SCRATCH_AT, 0);
-  return next;
-}
-
-export function nanosleep<Name extends string>(task: UserTask, ns: number, next: Name): Name {
-  const words = view(task, SCRATCH_AT, 16);
-  words.setBigInt64(0, BigInt(Math.floor(ns / NS_PER_SEC)), true);
-  words.setBigInt64(8, BigInt(Math.floor(ns % NS_PER_SEC)), true);
-  task.call(Nr.nanosleep, SCRATCH_AT, 0);
-  return next;
-}
-
-/** Anonymous memory, its frames taken at once; the answer is its address. */
-export function mmap<Name extends string>(task: UserTask, bytes: number, next: Name): Name {
-  task.call(Nr.mmap, 0, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS_POPULATE, -1, 0);
-  return next;
-}
-
-export function munmap<Name extends string>(task: UserTask, address: number, bytes: number, next: Name): Name {
-  task.call(Nr.munmap, address, bytes);
-  return next;
-}
-
-/** The answer is the child's pid, and 0 in the child. */
-export function fork<Name extends string>(task: UserTask, next: Name): Name {
-  task.call(Nr.clone, SIGCHLD);
-  return next;
-}
-
-/** Any child; its status at SCRATCH_AT. */
-export function wait<Name extends string>(task: UserTask, next: Name): Name {
-  task.call(Nr.wait4, -1, SCRATCH_AT, 0, 0);
-  return next;
-}
-
-export function exit<Name extends string>(task: UserTask, code: number, next: Name): Name {
-  task.call(Nr.exit_group, code);
-  return next;
+/** Forgets what was gathered. */
+export const unsay = (t: UserTask): void => poke(t, TEXT_LENGTH_AT, 0);
+/** Writes what was gathered. No call when there is nothing, or no file to write it to. */
+export function tell(t: UserTask, fd: number): void {
+  const length = saidBytes(t);
+  unsay(t);
+  if (length > 0 && fd >= 0) write(t, fd, TEXT_AT, length);
 }

@@ -1,93 +1,198 @@
 /**
- * Files that say of themselves what they hold, and what their writers were promised: so that after a shutdown or a crash
- * anybody can say whether the promises were kept.
+ * What programs were told is durable, in a form that can be checked with no other knowledge.
  *
- * A file is sectors of 512 bytes. Each has its file's hash, its number, and its generation, which only grows, and is
- * filled with noise that follows from the three:
+ * A file is records of 512 bytes, each of which says whose it is; eight make a unit of 4 KiB. As text, so that a student
+ * can look at it:
  *
- *   0  4  hash of the path     4  4  number in the file     8  4  generation     12  ..  noise
+ *   0   8 hex digits   crc32c of the path under which it was written
+ *   9   8 hex digits   number of the record in the file
+ *   18  8 hex digits   generation: a file's writes are counted from 1
+ *   27  8 hex digits   the same of the next number in the file's stream of chance: all three, mixed
+ *   36  472 bytes      letters from that stream
+ *   508 three spaces and a newline;      a space after each number
  *
- * After a sync that succeeded a writer tells /dev/kmsg "synced PATH FIRST COUNT GENERATION": those sectors are of that
- * generation or a later one from now on. Before it unlinks or truncates: "dropped PATH".
+ * So a record is right when it is, byte for byte, the one that its own head names.
  *
- * - fillSectors(bytes, path, first, generation)    whole sectors
- * - syncedLine, droppedLine                        what to tell
- * - Promises                                       .hear(text), .checkFile(path, bytes)
+ * Lines on /dev/kmsg; numbers are decimal:
+ *
+ *   synced PATH GENERATION BYTES [OFFSET]   after fsync or fdatasync answered 0: of the bytes from OFFSET (0), each record
+ *                                           is of this generation or a later one, whatever happens
+ *   dropped PATH                            before the file is unlinked, renamed or cut: nothing is expected of it any more
+ *   wrong PATH OFFSET                       what was read there was not what the program had written
  */
-import { assert } from "../kernel/lib/assert.ts";
+import type { UserTask } from "../kernel/abi/program.ts";
+import { crc32c } from "../kernel/lib/crc32c.ts";
+import { say } from "./libc.ts";
 
-export const SECTOR = 512;
-const WORDS = SECTOR / 4;
+export const RECORD_BYTES = 512;
+export const UNIT_BYTES = 4096;
+const RECORDS_PER_UNIT = UNIT_BYTES / RECORD_BYTES;
+const NUMBER_AT = 9;
+const GENERATION_AT = 18;
+const MIXED_AT = 27;
+const FILL_AT = 36;
+const FILL_END = 508;
+const SPACE = 0x20;
+const ENDING = 0x0a20_2020;
 
-/** FNV-1a. */
-function hashOf(path: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < path.length; at++) hash = Math.imul(hash ^ path.charCodeAt(at), 0x01000193);
-  return hash;
+const encoder = new TextEncoder();
+
+export function pathHash(path: string): number {
+  const bytes = encoder.encode(path);
+  return ~crc32c(~0, bytes, 0, bytes.length) >>> 0;
 }
 
-function fill(words: Int32Array, at: number, hash: number, sector: number, generation: number): void {
-  words[at] = hash;
-  words[at + 1] = sector;
-  words[at + 2] = generation;
-  let noise = hash ^ Math.imul(sector + 1, 0x9e3779b1) ^ Math.imul(generation + 1, 0x85ebca6b);
-  for (let n = 3; n < WORDS; n++) {
-    noise = (Math.imul(noise, 0x19660d) + 0x3c6ef35f) | 0;
-    words[at + n] = noise;
+function putHex(view: DataView, at: number, value: number): void {
+  for (let digit = 0; digit < 8; digit++) {
+    const four = (value >>> (28 - 4 * digit)) & 15;
+    view.setUint8(at + digit, four + (four < 10 ? 0x30 : 0x57));
   }
+  view.setUint8(at + 8, SPACE);
 }
 
-export function fillSectors(bytes: Uint8Array, path: string, first: number, generation: number): void {
-  assert(bytes.length % SECTOR === 0 && bytes.byteOffset % 4 === 0, "fillSectors: whole sectors on word borders");
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-  const hash = hashOf(path);
-  for (let n = 0; n < bytes.length / SECTOR; n++) fill(words, n * WORDS, hash, first + n, generation);
+/** NaN when it is none. */
+function hexAt(view: DataView, at: number): number {
+  let value = 0;
+  for (let digit = 0; digit < 8; digit++) {
+    const letter = view.getUint8(at + digit);
+    const four = letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : letter - 0x30;
+    if (four < 0 || four > 15 || (letter > 0x39 && letter < 0x61)) return NaN;
+    value = value * 16 + four;
+  }
+  return value;
 }
 
-export const syncedLine = (path: string, first: number, count: number, generation: number): string =>
-  `synced ${path} ${first} ${count} ${generation}\n`;
-export const droppedLine = (path: string): string => `dropped ${path}\n`;
-
-export class Promises {
-  /** Path -> sector -> least generation. */
-  readonly #files = new Map<string, Map<number, number>>();
-  #rest = "";
-
-  get paths(): readonly string[] {
-    return [...this.#files.keys()].sort();
+function fillRecord(view: DataView, at: number, hash: number, number: number, generation: number): void {
+  let x = Math.imul(hash ^ Math.imul(number, 0x9e37_79b1) ^ Math.imul(generation, 0x85eb_ca77), 0x2c1b_3c6d) | 1;
+  putHex(view, at, hash);
+  putHex(view, at + NUMBER_AT, number);
+  putHex(view, at + GENERATION_AT, generation);
+  putHex(view, at + MIXED_AT, x);
+  for (let n = FILL_AT; n < FILL_END; n += 4) {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    view.setInt32(at + n, (x & 0x3f3f_3f3f) + 0x2020_2020, true);
   }
-
-  /** What was told, in pieces of any length; lines of another kind are nobody's. A line without its end does not count. */
-  hear(piece: string): void {
-    const lines = (this.#rest + piece).split("\n");
-    this.#rest = lines.pop()!;
-    for (const line of lines) {
-      const [word, path, ...numbers] = line.split(" ");
-      if (word === "dropped" && path !== undefined) this.#files.delete(path);
-      if (word !== "synced" || path === undefined || numbers.length !== 3) continue;
-      const [first, count, generation] = numbers.map(Number) as [number, number, number];
-      let sectors = this.#files.get(path);
-      if (sectors === undefined) this.#files.set(path, (sectors = new Map()));
-      for (let n = first; n < first + count; n++) sectors.set(n, Math.max(generation, sectors.get(n) ?? 0));
-    }
-  }
-
-  /** What of a file's promises is not kept, one line; undefined: all are. `bytes` undefined: there is no such file. */
-  checkFile(path: string, bytes: Uint8Array | undefined): string | undefined {
-    const sectors = this.#files.get(path);
-    if (sectors === undefined) return undefined;
-    if (bytes === undefined) return `${path}: promised, and not there`;
-    const hash = hashOf(path);
-    const [there, wanted] = [new Int32Array(WORDS), new Int32Array(WORDS)];
-    for (const [sector, generation] of sectors) {
-      const part = bytes.subarray(sector * SECTOR, (sector + 1) * SECTOR);
-      if (part.length < SECTOR) return `${path}: sector ${sector} was promised, the file ends before it`;
-      new Uint8Array(there.buffer).set(part);
-      const found = there[2]!;
-      fill(wanted, 0, hash, sector, found);
-      if (there.some((word, at) => word !== wanted[at])) return `${path}: sector ${sector} holds something else`;
-      if (found < generation) return `${path}: sector ${sector} is of generation ${found}, ${generation} was promised`;
-    }
-    return undefined;
-  }
+  view.setInt32(at + FILL_END, ENDING, true);
 }
+
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** `bytes` of the file `path` from `offset` on, both multiples of RECORD_BYTES, at `at` of some memory. */
+export function fillUnits(
+  memory: Uint8Array,
+  at: number,
+  path: string,
+  offset: number,
+  bytes: number,
+  generation: number,
+): void {
+  const view = viewOf(memory);
+  const hash = pathHash(path);
+  for (let n = 0; n < bytes; n += RECORD_BYTES) fillRecord(view, at + n, hash, (offset + n) / RECORD_BYTES, generation);
+}
+
+const expected = new DataView(new ArrayBuffer(RECORD_BYTES));
+
+/** Generation of the record at `at`; -1 when it is not the record `number` of the file. */
+function generationAt(view: DataView, at: number, hash: number, number: number): number {
+  const generation = hexAt(view, at + GENERATION_AT);
+  if (Number.isNaN(generation)) return -1;
+  fillRecord(expected, 0, hash, number, generation);
+  for (let n = 0; n < RECORD_BYTES; n += 4) if (view.getInt32(at + n) !== expected.getInt32(n)) return -1;
+  return generation;
+}
+
+/** Offset in the file of the first of `bytes` bytes read from `offset` that no program wrote there; -1: all are right. */
+export function firstWrong(memory: Uint8Array, at: number, path: string, offset: number, bytes: number): number {
+  const view = viewOf(memory);
+  const hash = pathHash(path);
+  for (let n = 0; n + RECORD_BYTES <= bytes; n += RECORD_BYTES)
+    if (generationAt(view, at + n, hash, (offset + n) / RECORD_BYTES) < 0) return offset + n;
+  return -1;
+}
+
+export interface Promised {
+  /** Size that the file has at least. */
+  bytes: number;
+  /** By number of record: its generation at least; a record that is missing was not promised. */
+  readonly generations: number[];
+}
+
+export interface Promises {
+  readonly files: ReadonlyMap<string, Promised>;
+  /** Lines of programs that read what they had not written. */
+  readonly wrong: readonly string[];
+}
+
+const LINE = /^(?:\[[^\]]*\] )?(?:synced (\S+) (\d+) (\d+)(?: (\d+))?|dropped (\S+)|(wrong \S+ \d+))$/;
+
+/** Of the text of /dev/kmsg. Other lines are nobody's promise; the last counts when its newline is there. */
+export function readPromises(text: string): Promises {
+  const files = new Map<string, Promised>();
+  const wrong: string[] = [];
+  for (const line of text.split("\n").slice(0, -1)) {
+    const [, synced, generation, bytes, offset, dropped, mistake] = LINE.exec(line) ?? [];
+    if (mistake !== undefined) wrong.push(mistake);
+    if (dropped !== undefined) files.delete(dropped);
+    if (synced === undefined) continue;
+    const promised = files.get(synced) ?? { bytes: 0, generations: [] };
+    files.set(synced, promised);
+    const first = Number(offset ?? 0);
+    const end = first + Number(bytes);
+    promised.bytes = Math.max(promised.bytes, end);
+    for (let n = first / RECORD_BYTES; n * RECORD_BYTES < end; n++)
+      promised.generations[n] = Math.max(promised.generations[n] ?? 0, Number(generation));
+  }
+  return { files, wrong };
+}
+
+export interface CheckOptions {
+  /** The disk may tear a unit that is overwritten in place at its sectors: some of its records old, some new. */
+  readonly mayTearUnits?: boolean;
+}
+
+/**
+ * Does a file hold what was promised about it? undefined: it does; otherwise what is wrong, for people.
+ * @param bytes all of the file; undefined: it is not there
+ *
+ * What was overwritten after the promise may be of the promised generation or of any later one, unit by unit: the eight
+ * records of a unit are of one write, unless what is promised about them itself is of two.
+ */
+export function checkFile(
+  path: string,
+  bytes: Uint8Array | undefined,
+  promised: Promised,
+  options: CheckOptions = {},
+): string | undefined {
+  if (bytes === undefined) return `${path}: is missing; ${promised.bytes} bytes were promised`;
+  if (bytes.length < promised.bytes) return `${path}: has ${bytes.length} bytes; ${promised.bytes} were promised`;
+  const view = viewOf(bytes);
+  const hash = pathHash(path);
+  let unitGeneration = -1;
+  let unitPromised = -1;
+  for (let n = 0; n * RECORD_BYTES < promised.bytes; n++) {
+    if (n % RECORDS_PER_UNIT === 0) unitGeneration = -1;
+    const least = promised.generations[n];
+    if (least === undefined) continue;
+    const offset = n * RECORD_BYTES;
+    const generation = generationAt(view, offset, hash, n);
+    if (generation < 0) return `${path}: offset ${offset} holds nothing that was written there`;
+    if (generation < least) return `${path}: offset ${offset} is of generation ${generation}; ${least} was promised`;
+    const isMixed = unitGeneration >= 0 && generation !== unitGeneration && least === unitPromised;
+    if (isMixed && options.mayTearUnits !== true)
+      return `${path}: offset ${offset} is of generation ${generation}, the rest of its unit of ${unitGeneration}`;
+    unitGeneration = generation;
+    unitPromised = least;
+  }
+  return undefined;
+}
+
+// What programs say.
+
+/** Says that bytes of a file are durable, once tell() is called: after the fsync answered 0. */
+export const saySynced = (t: UserTask, path: string, generation: number, bytes: number, offset = 0): void =>
+  say(t, `synced ${path} ${generation} ${bytes}${offset === 0 ? "" : ` ${offset}`}\n`);
+export const sayDropped = (t: UserTask, path: string): void => say(t, `dropped ${path}\n`);
+export const sayWrong = (t: UserTask, path: string, offset: number): void => say(t, `wrong ${path} ${offset}\n`);

@@ -18,7 +18,7 @@ import {
   resolve,
 } from "../../kernel/index.ts";
 import type { Super } from "../../kernel/index.ts";
-import { Promises } from "../../userspace/index.ts";
+import { checkFile, readPromises } from "../../userspace/index.ts";
 import type { OpenMachine } from "./machine.ts";
 
 const PART_WORDS = 4096;
@@ -45,15 +45,14 @@ export function judgeImage(bytes: Uint8Array, lines: readonly string[]): Verdict
   if (isRefusal(sb)) return { damage: 1, promises: 0, broken: [`the superblock: ${sb.reason}`] };
   const image = new BlockImage(buffer, sb.blockSize, sb.blocksCount);
   const { damage } = new Checker().run(image, sb);
-  const promises = new Promises();
-  for (const line of lines) promises.hear(line);
-  const { paths } = promises;
+  const { files, wrong } = readPromises(lines.map((line) => line.replace(/\n?$/, "\n")).join(""));
   const broken = damage.slice(0, DAMAGE_SHOWN).map(({ text }) => text);
-  for (const path of paths) {
-    const fault = promises.checkFile(path, contentOf(image, sb, path));
+  broken.push(...wrong);
+  for (const [path, promised] of files) {
+    const fault = checkFile(path, contentOf(image, sb, path), promised);
     if (fault !== undefined) broken.push(fault);
   }
-  return { damage: damage.length, promises: paths.length, broken };
+  return { damage: damage.length, promises: files.size, broken };
 }
 
 /** What a path holds; undefined: nothing is there. */

@@ -38,6 +38,8 @@ export interface UserProgram {
   readonly name: string;
   /** Between two steps that take no time the program makes a call, runs, or exits: there is no third. */
   step(task: UserTask): void;
+  /** It keeps where it stands outside of words and memory: lockstep only, restored by replay, and it cannot fork. */
+  readonly isGenerator?: boolean;
 }
 
 /** A task at the machine's start. */

@@ -1,70 +1,71 @@
 /**
- * A log writer: appends a record at a time, syncs every few, and begins a new log when one is long enough.
- * Arguments: bytes of a log, records to a sync.
+ * A log writer: appends a record to /var/log/messages now and then, and fdatasync after every few. A log that is long
+ * enough is renamed to messages.1, over the one before it.
+ *
+ *   arguments: records between two fdatasync, ns between two records
  */
-import {
-  close,
-  data,
-  fdatasync,
-  mkdir,
-  nanosleep,
-  O_APPEND,
-  O_CREAT,
-  O_TRUNC,
-  O_WRONLY,
-  open,
-  write,
-  writeText,
-} from "../libc.ts";
+import { O_APPEND, O_CREAT, O_TRUNC, O_WRONLY } from "../../kernel/abi/fcntl.ts";
+import { close, DATA_AT, fdatasync, mkdir, nanosleep, open, rename, tell, unsay, write } from "../libc.ts";
 import { program } from "../program.ts";
-import { droppedLine, fillSectors, SECTOR, syncedLine } from "../promise.ts";
+import { fillUnits, RECORD_BYTES, sayDropped, saySynced } from "../promise.ts";
+import { recoveryNs } from "./disk_file.ts";
 
-const [BYTES, EVERY, KMSG, FD, LOG, SECTORS, SYNCED] = [1, 2, 3, 4, 5, 6, 7];
-const LOGS = 2;
-const PAUSE_NS = 1_500_000;
-
-const pathOf = (w: Float64Array): string => `/var/log/messages.${w[LOG]! % LOGS}`;
+const [EVERY, GAP_NS, KMSG, FD, SIZE, SYNCED, LOG] = [0, 1, 2, 3, 4, 5, 6] as const;
+const PATH = "/var/log/messages";
+const LOG_BYTES_MAX = 4 * 2 ** 20;
+const FORMAT_NS = 3000;
 
 export const logger = program("logger", {
-  console: (t) => open(t, "/dev/kmsg", O_WRONLY, "var"),
-  var: (t, w) => {
+  start: (t) => (mkdir(t, "/var"), "folder"),
+  folder: (t) => (mkdir(t, "/var/log"), "kmsg"),
+  kmsg: (t) => (open(t, "/dev/kmsg", O_WRONLY), "first"),
+  first(t, w) {
     w[KMSG] = t.result;
-    return mkdir(t, "/var", "varlog");
+    return "open";
   },
-  varlog: (t) => mkdir(t, "/var/log", "rotate"),
-  rotate: (t, w) => {
-    w[LOG]!++;
-    w[SECTORS] = w[SYNCED] = 0;
-    return w[KMSG]! >= 0 ? writeText(t, w[KMSG]!, droppedLine(pathOf(w)), "open") : nanosleep(t, PAUSE_NS, "open");
-  },
-  open: (t, w) => open(t, pathOf(w), O_WRONLY | O_CREAT | O_APPEND | O_TRUNC, "opened?"),
-  "opened?": (t, w) => {
+
+  /** Each log is a generation of its own. */
+  open: (t) => (open(t, PATH, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND), "opened"),
+  opened(t, w) {
     w[FD] = t.result;
-    return t.result < 0 ? "pause" : "record";
+    if (t.result < 0) return "openLater";
+    w[SIZE] = 0;
+    w[SYNCED] = 0;
+    w[LOG]!++;
+    return "format";
   },
-  record: (t, w) => {
-    fillSectors(data(t, SECTOR), pathOf(w), w[SECTORS]!, w[LOG]!);
-    return write(t, w[FD]!, SECTOR, "recorded?");
+  openLater: (t) => (nanosleep(t, recoveryNs(t.result)), "start"),
+
+  format(t, w) {
+    fillUnits(t.memory, DATA_AT, PATH, w[SIZE]!, RECORD_BYTES, w[LOG]!);
+    t.run(FORMAT_NS);
+    return "append";
   },
-  "recorded?": (t, w) => {
-    if (t.result !== SECTOR) return "close";
-    w[SECTORS]!++;
-    return w[SECTORS]! % w[EVERY]! === 0 ? "sync" : "pause";
+  append: (t, w) => (write(t, w[FD]!, DATA_AT, RECORD_BYTES), "appended"),
+  appended(t, w) {
+    if (t.result !== RECORD_BYTES) return "failed";
+    w[SIZE]! += RECORD_BYTES;
+    return w[SIZE]! - w[SYNCED]! >= w[EVERY]! * RECORD_BYTES ? "sync" : "wait";
   },
-  sync: (t, w) => fdatasync(t, w[FD]!, "synced?"),
-  "synced?": (t, w) => {
-    if (t.result !== 0 || w[KMSG]! < 0) return "pause";
-    return "promise";
+  wait: (t, w) => (nanosleep(t, w[GAP_NS]! / 2 + t.below(w[GAP_NS]!)), "format"),
+
+  sync: (t, w) => (fdatasync(t, w[FD]!), "synced"),
+  synced(t, w) {
+    if (t.result < 0) return "failed";
+    saySynced(t, PATH, w[LOG]!, w[SIZE]! - w[SYNCED]!, w[SYNCED]);
+    w[SYNCED] = w[SIZE]!;
+    tell(t, w[KMSG]!);
+    return w[SIZE]! >= LOG_BYTES_MAX ? "rotate" : "wait";
   },
-  promise: (t, w) => {
-    const line = syncedLine(pathOf(w), w[SYNCED]!, w[SECTORS]! - w[SYNCED]!, w[LOG]!);
-    w[SYNCED] = w[SECTORS]!;
-    return writeText(t, w[KMSG]!, line, "pause");
+
+  // A log that cannot be written is put aside, too: perhaps the next can.
+  failed: (t) => (nanosleep(t, recoveryNs(t.result)), "rotate"),
+  rotate(t, w) {
+    unsay(t);
+    sayDropped(t, PATH);
+    tell(t, w[KMSG]!);
+    return "rename";
   },
-  pause: (t) => nanosleep(t, PAUSE_NS / 2 + t.below(PAUSE_NS), "next?"),
-  "next?": (_, w) => {
-    if (w[FD]! < 0) return "rotate";
-    return w[SECTORS]! * SECTOR >= w[BYTES]! ? "close" : "record";
-  },
-  close: (t, w) => close(t, w[FD]!, "rotate"),
+  rename: (t) => (rename(t, PATH, `${PATH}.1`), "close"),
+  close: (t, w) => (close(t, w[FD]!), "open"),
 });

@@ -1,126 +1,105 @@
 /**
- * A file server: answers requests for pieces of its files, most of them reads, and now and then is told to keep something
- * for good: it writes, syncs, and reports what is durable since then (promise.ts).
- * Arguments: number of the server, files, bytes of a file.
+ * A server with files of its own, /srv/ID/0 and on: each request opens one of them and either reads some parts of it or
+ * writes some, appending until the file has its full size and overwriting units then, and syncs what it wrote. Now and
+ * then a file is deleted, and grows anew. What is read is verified.
+ *
+ *   arguments: number of the server, files, bytes of a full file
  */
-import type { UserTask } from "../../kernel/abi/program.ts";
-import {
-  close,
-  data,
-  DATA_BYTES,
-  fdatasync,
-  ftruncate,
-  fsync,
-  mkdir,
-  nanosleep,
-  O_CREAT,
-  O_RDWR,
-  O_WRONLY,
-  open,
-  pread,
-  pwrite,
-  run,
-  writeText,
-} from "../libc.ts";
+import { EEXIST } from "../../kernel/abi/errno.ts";
+import { O_CREAT, O_RDWR, O_TRUNC, O_WRONLY } from "../../kernel/abi/fcntl.ts";
+import { close, fsync, mkdir, nanosleep, open, tell, unlink, unsay } from "../libc.ts";
 import { program } from "../program.ts";
-import { droppedLine, fillSectors, SECTOR, syncedLine } from "../promise.ts";
+import { sayDropped, saySynced, UNIT_BYTES } from "../promise.ts";
+import { generationOf, getUnits, putUnits, recoveryNs, setSize, sizeOf, verifyUnits } from "./disk_file.ts";
 
-const [SERVER, FILES, BYTES, KMSG, FD, FILE, AT, LENGTH, GENERATION, DURABLE, MADE] = [
-  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
-];
-const PIECE = 16_384;
-/** Of a hundred requests. */
-const READS = 70;
-const SYNCED = 15;
-const RESTARTS = 1;
-const THINK_NS = 200_000;
-const TROUBLE_NS = 20_000_000;
+const [ID, FILES, FULL, KMSG, FILE, FD, LEFT, OFFSET] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
+/** What a request moves at a time. */
+const PART_BYTES = 4 * UNIT_BYTES;
+const PARTS_MAX = 8;
+const THINK_NS = 100_000;
+/** To look at a part. */
+const VERIFY_NS = 4000;
+const WRITES_PERCENT = 40;
+const DELETES_PER_THOUSAND = 10;
 
-const dirOf = (w: Float64Array): string => `/srv/${w[SERVER]}`;
-const pathOf = (w: Float64Array): string => `${dirOf(w)}/${w[FILE]}`;
-
-/** A piece of the file at AT: LENGTH bytes on sector borders. */
-function choose(t: UserTask, w: Float64Array): void {
-  w[LENGTH] = SECTOR * (1 + t.below(PIECE / SECTOR));
-  w[AT] = SECTOR * t.below((w[BYTES]! - w[LENGTH]) / SECTOR);
-}
-
-/** The buffer holds the next generation of that piece. */
-function renew(t: UserTask, w: Float64Array): void {
-  w[GENERATION]!++;
-  fillSectors(data(t, w[LENGTH]), pathOf(w), w[AT]! / SECTOR, w[GENERATION]!);
-}
+const fileOf = (w: Float64Array): string => `/srv/${w[ID]}/${w[FILE]}`;
 
 export const server = program("server", {
-  console: (t) => open(t, "/dev/kmsg", O_WRONLY, "srv"),
-  srv: (t, w) => {
+  start: (t) => (mkdir(t, "/srv"), "home"),
+  home: (t, w) => (mkdir(t, `/srv/${w[ID]}`), "homeMade"),
+  homeMade: (t) => {
+    if (t.result < 0 && t.result !== EEXIST) return "startLater";
+    return (open(t, "/dev/kmsg", O_WRONLY), "think");
+  },
+  startLater: (t) => (nanosleep(t, recoveryNs(t.result)), "start"),
+
+  think(t, w) {
     w[KMSG] = t.result;
-    return mkdir(t, "/srv", "dir");
+    return "request";
   },
-  dir: (t, w) => mkdir(t, dirOf(w), "stock"),
-  // The files are there before the first request.
-  stock: (t, w) => open(t, pathOf(w), O_RDWR | O_CREAT, "stocked?"),
-  "stocked?": (t, w) => {
-    w[FD] = t.result;
-    w[AT] = 0;
-    w[GENERATION] = 1;
-    return t.result < 0 ? "trouble" : "goods";
-  },
-  goods: (t, w) => {
-    w[LENGTH] = Math.min(DATA_BYTES, w[BYTES]! - w[AT]!);
-    fillSectors(data(t, w[LENGTH]), pathOf(w), w[AT]! / SECTOR, w[GENERATION]!);
-    return pwrite(t, w[FD]!, w[LENGTH], w[AT]!, "shelf?");
-  },
-  "shelf?": (t, w) => {
-    // A long write may take less; ENOSPC and the like end it.
-    w[AT]! += Math.max(0, t.result - (t.result % SECTOR));
-    return t.result > 0 && w[AT]! < w[BYTES]! ? "goods" : "shut";
-  },
-  shut: (t, w) => close(t, w[FD]!, "nextFile?"),
-  "nextFile?": (_, w) => (++w[FILE]! < w[FILES]! ? "stock" : "pick?"),
-  "pick?": (t, w) => {
+  request: (t) => (t.run(THINK_NS + t.below(THINK_NS)), "pick"),
+  pick(t, w) {
     w[FILE] = t.below(w[FILES]!);
-    return "open";
+    open(t, fileOf(w), O_RDWR | O_CREAT | (sizeOf(t, w[FILE]) === 0 ? O_TRUNC : 0));
+    return "opened";
   },
-  open: (t, w) => open(t, pathOf(w), O_RDWR | O_CREAT, "opened?"),
-  "opened?": (t, w) => {
-    if (t.result < 0) return "trouble";
+  opened(t, w) {
     w[FD] = t.result;
-    return "serve?";
+    if (t.result < 0) return "failed";
+    if (t.below(1000) < DELETES_PER_THOUSAND) return "drop";
+    w[LEFT] = 1 + t.below(PARTS_MAX);
+    return sizeOf(t, w[FILE]!) === 0 || t.below(100) < WRITES_PERCENT ? "put" : "get";
   },
-  trouble: (t) => nanosleep(t, TROUBLE_NS, "pick?"),
-  "serve?": (t, w) => {
-    choose(t, w);
-    const request = t.below(100);
-    w[DURABLE] = request >= 100 - SYNCED ? 1 : 0;
-    if (request < RESTARTS) return "drop?";
-    return request < READS ? "read" : "write";
+
+  get(t, w) {
+    const units = sizeOf(t, w[FILE]!) / UNIT_BYTES;
+    if (w[LEFT]!-- === 0) return "close";
+    w[OFFSET] = t.below(Math.max(1, units - 3)) * UNIT_BYTES;
+    getUnits(t, w[FD]!, w[OFFSET], PART_BYTES);
+    return "got";
   },
-  read: (t, w) => pread(t, w[FD]!, w[LENGTH]!, w[AT]!, "think"),
-  write: (t, w) => {
-    renew(t, w);
-    return pwrite(t, w[FD]!, w[LENGTH]!, w[AT]!, "written?");
+  got(t, w) {
+    if (t.result < 0) return "failed";
+    verifyUnits(t, fileOf(w), w[OFFSET]!, t.result);
+    t.run(VERIFY_NS);
+    return "complain";
   },
-  "written?": (t, w) => {
-    if (t.result <= 0) return "close";
-    // What was not taken is not promised.
-    w[LENGTH] = t.result - (t.result % SECTOR);
-    return w[DURABLE] === 1 && w[LENGTH] > 0 ? "sync" : "think";
+  complain: (t, w) => (tell(t, w[KMSG]!), "get"),
+
+  put(t, w) {
+    const size = sizeOf(t, w[FILE]!);
+    if (w[LEFT]!-- === 0) return "sync";
+    const isFull = size >= w[FULL]!;
+    w[OFFSET] = isFull ? t.below(size / UNIT_BYTES) * UNIT_BYTES : size;
+    putUnits(t, w[FD]!, fileOf(w), w[FILE]!, w[OFFSET], isFull ? UNIT_BYTES : PART_BYTES);
+    return "written";
   },
-  sync: (t, w) => (t.below(2) === 0 ? fsync(t, w[FD]!, "synced?") : fdatasync(t, w[FD]!, "synced?")),
-  "synced?": (t, w) => (t.result === 0 && w[KMSG]! >= 0 ? "promise" : "think"),
-  promise: (t, w) => {
-    const line = syncedLine(pathOf(w), w[AT]! / SECTOR, w[LENGTH]! / SECTOR, w[GENERATION]!);
-    return writeText(t, w[KMSG]!, line, "think");
+  written(t, w) {
+    if (t.result < 0 || t.result % UNIT_BYTES !== 0) return "failed";
+    const file = w[FILE]!;
+    saySynced(t, fileOf(w), generationOf(t, file), t.result, w[OFFSET]);
+    setSize(t, file, Math.max(sizeOf(t, file), w[OFFSET]! + t.result));
+    return "put";
   },
-  think: (t) => run(t, THINK_NS / 4 + t.below(THINK_NS), "more?"),
-  "more?": (t) => (t.below(8) === 0 ? "close" : "serve?"),
-  "drop?": (_, w) => (w[KMSG]! >= 0 ? "drop" : "cut"),
-  drop: (t, w) => writeText(t, w[KMSG]!, droppedLine(pathOf(w)), "cut"),
-  cut: (t, w) => ftruncate(t, w[FD]!, 0, "think"),
-  close: (t, w) => {
-    w[MADE]!++;
-    return close(t, w[FD]!, w[MADE]! % 4 === 0 ? "idle" : "pick?");
+  sync: (t, w) => (fsync(t, w[FD]!), "synced"),
+  synced(t, w) {
+    if (t.result < 0) return "failed";
+    tell(t, w[KMSG]!);
+    return "close";
   },
-  idle: (t) => nanosleep(t, THINK_NS * (1 + t.below(8)), "pick?"),
+  close: (t, w) => (close(t, w[FD]!), "request"),
+
+  // A file that cannot be relied on is given up; so is one whose time has come.
+  failed: (t) => (nanosleep(t, recoveryNs(t.result)), "drop"),
+  drop(t, w) {
+    unsay(t);
+    sayDropped(t, fileOf(w));
+    tell(t, w[KMSG]!);
+    return "delete";
+  },
+  delete: (t, w) => (unlink(t, fileOf(w)), "deleted"),
+  deleted(t, w) {
+    setSize(t, w[FILE]!, 0);
+    return w[FD]! < 0 ? "request" : "close";
+  },
 });

@@ -1,66 +1,99 @@
-/**
- * Streams: a large file is written from its start to its end, synced, and read back; then over it again.
- * Arguments: number of the stream, bytes of the file.
- */
-import {
-  close,
-  data,
-  DATA_BYTES,
-  fsync,
-  nanosleep,
-  O_CREAT,
-  O_RDONLY,
-  O_WRONLY,
-  open,
-  read,
-  run,
-  write,
-  writeText,
-} from "../libc.ts";
+/** Large files, written from end to end, synced, read from end to end, deleted. */
+import { ENOSPC } from "../../kernel/abi/errno.ts";
+import { O_CREAT, O_RDWR, O_TRUNC, O_WRONLY } from "../../kernel/abi/fcntl.ts";
+import type { UserWorkload } from "../../kernel/abi/program.ts";
+import { close, DATA_AT, DATA_BYTES, fsync, mkdir, nanosleep, open, pwrite, tell, unlink, unsay } from "../libc.ts";
 import { program } from "../program.ts";
-import { fillSectors, SECTOR, syncedLine } from "../promise.ts";
+import { fillUnits, sayDropped, saySynced } from "../promise.ts";
+import { getUnits, recoveryNs, verifyUnits } from "./disk_file.ts";
 
-const [STREAM, BYTES, KMSG, FD, DONE, GENERATION] = [1, 2, 3, 4, 5, 6];
-const LOOK_NS = 10_000;
-const TROUBLE_NS = 50_000_000;
+const [ID, FULL, KMSG, FD, OFFSET, PASS] = [0, 1, 2, 3, 4, 5] as const;
+/** To make or look at one buffer: some 300 MB a second. */
+const COPY_NS = 150_000;
 
-const pathOf = (w: Float64Array): string => `/stream.${w[STREAM]}`;
+const pathOf = (w: Float64Array): string => `/srv/stream-${w[ID]}`;
 
-export const stream = program("stream", {
-  console: (t) => open(t, "/dev/kmsg", O_WRONLY, "told?"),
-  "told?": (t, w) => {
+/** Arguments: number of the stream, bytes of its file. A generation is one pass over the file. */
+export const streamer = program("stream", {
+  start: (t) => (mkdir(t, "/srv"), "kmsg"),
+  kmsg: (t) => (open(t, "/dev/kmsg", O_WRONLY), "first"),
+  first(t, w) {
     w[KMSG] = t.result;
     return "open";
   },
-  open: (t, w) => open(t, pathOf(w), O_WRONLY | O_CREAT, "opened?"),
-  "opened?": (t, w) => {
+  open: (t, w) => (open(t, pathOf(w), O_RDWR | O_CREAT | O_TRUNC), "opened"),
+  opened(t, w) {
     w[FD] = t.result;
-    w[DONE] = 0;
-    w[GENERATION]!++;
-    return t.result < 0 ? "trouble" : "write";
+    if (t.result < 0) return "openLater";
+    w[OFFSET] = 0;
+    w[PASS]!++;
+    return "fill";
   },
-  trouble: (t) => nanosleep(t, TROUBLE_NS, "open"),
-  write: (t, w) => {
-    const bytes = Math.min(DATA_BYTES, w[BYTES]! - w[DONE]!);
-    fillSectors(data(t, bytes), pathOf(w), w[DONE]! / SECTOR, w[GENERATION]!);
-    return write(t, w[FD]!, bytes, "written?");
+  openLater: (t) => (nanosleep(t, recoveryNs(t.result)), "open"),
+
+  fill(t, w) {
+    if (w[OFFSET]! >= w[FULL]!) return "sync";
+    fillUnits(t.memory, DATA_AT, pathOf(w), w[OFFSET]!, DATA_BYTES, w[PASS]!);
+    t.run(COPY_NS);
+    return "put";
   },
-  "written?": (t, w) => {
-    if (t.result <= 0 || t.result % SECTOR !== 0) return "sync";
-    w[DONE]! += t.result;
-    return w[DONE]! < w[BYTES]! ? "write" : "sync";
+  put: (t, w) => (pwrite(t, w[FD]!, DATA_AT, DATA_BYTES, w[OFFSET]!), "written"),
+  written(t, w) {
+    // A full disk ends the file here.
+    if (t.result === ENOSPC) return "sync";
+    if (t.result < 0) return "fillLater";
+    if (t.result < DATA_BYTES) return "sync";
+    w[OFFSET]! += t.result;
+    return "fill";
   },
-  sync: (t, w) => fsync(t, w[FD]!, "synced?"),
-  "synced?": (t, w) => (t.result === 0 && w[KMSG]! >= 0 && w[DONE]! > 0 ? "promise" : "close"),
-  promise: (t, w) => writeText(t, w[KMSG]!, syncedLine(pathOf(w), 0, w[DONE]! / SECTOR, w[GENERATION]!), "close"),
-  close: (t, w) => close(t, w[FD]!, "again"),
-  again: (t, w) => open(t, pathOf(w), O_RDONLY, "reader?"),
-  "reader?": (t, w) => {
-    w[FD] = t.result;
-    return t.result < 0 ? "trouble" : "read";
+  fillLater: (t) => (nanosleep(t, recoveryNs(t.result)), "fill"),
+
+  sync: (t, w) => (fsync(t, w[FD]!), "synced"),
+  synced(t, w) {
+    if (t.result < 0) return "failed";
+    if (w[OFFSET]! > 0) saySynced(t, pathOf(w), w[PASS]!, w[OFFSET]!);
+    w[OFFSET] = 0;
+    tell(t, w[KMSG]!);
+    return "get";
   },
-  read: (t, w) => read(t, w[FD]!, DATA_BYTES, "look?"),
-  "look?": (t) => (t.result > 0 ? "look" : "end"),
-  look: (t) => run(t, LOOK_NS, "read"),
-  end: (t, w) => close(t, w[FD]!, "open"),
+  get: (t, w) => (getUnits(t, w[FD]!, w[OFFSET]!, DATA_BYTES), "got"),
+  got(t, w) {
+    if (t.result < 0) return "failed";
+    if (t.result < DATA_BYTES) return "drop";
+    verifyUnits(t, pathOf(w), w[OFFSET]!, t.result);
+    w[OFFSET]! += t.result;
+    t.run(COPY_NS);
+    return "complain";
+  },
+  complain: (t, w) => (tell(t, w[KMSG]!), "get"),
+
+  failed: (t) => (nanosleep(t, recoveryNs(t.result)), "drop"),
+  drop(t, w) {
+    unsay(t);
+    sayDropped(t, pathOf(w));
+    tell(t, w[KMSG]!);
+    return "delete";
+  },
+  delete: (t, w) => (unlink(t, pathOf(w)), "close"),
+  close: (t, w) => (close(t, w[FD]!), "open"),
 });
+
+const MIB = 2 ** 20;
+/** Of all streams: half of a disk of 256 MiB. */
+const BYTES_MAX = 128 * MIB;
+const SHARE = 1.5;
+
+/** Together half as large again as memory, where the disk has room for it. */
+export const stream: UserWorkload = {
+  name: "stream",
+  help: "large files, written and then read from end to end",
+  tasks({ cpus, memoryBytes }) {
+    const streams = Math.min(2, cpus);
+    const chunks = Math.floor(Math.min(BYTES_MAX, memoryBytes * SHARE) / streams / DATA_BYTES);
+    return Array.from({ length: streams }, (_, n) => ({
+      program: streamer,
+      name: `stream/${n}`,
+      args: [n, chunks * DATA_BYTES],
+    }));
+  },
+};
