@@ -13,7 +13,8 @@ const base = crashBase(work.base);
 export default function judge({ indexes }: AceJob): AceOutcome[] {
   return indexes.map((index) => {
     const { text, calls } = space.at(index);
-    const { run, summary, epochs, wholeEpochs } = judgeWorkload(base, calls, work.judge);
+    const { run, explorer, summary, epochs, wholeEpochs } = judgeWorkload(base, calls, work.judge);
+    explorer.disk.close();
     return {
       index,
       text,

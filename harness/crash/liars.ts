@@ -41,6 +41,7 @@ export const LIED_TO = [
   "concurrent-writers",
   "unlink-open",
   "block-allocation",
+  "journal-commit",
 ] as const;
 
 export interface Told {

@@ -83,6 +83,17 @@ const BITS = Uint8Array.from({ length: 256 }, (_, byte) => {
 });
 
 /** Free clusters of a group. */
+/** Whether the bits from .. to are all set. A small disk has most of its bitmap there: whole bytes go at once. */
+function isFilled(bytes: Uint8Array, at: number, from: number, to: number): boolean {
+  for (let bit = from; bit < to;) {
+    const byte = bytes[at + (bit >> 3)]!;
+    if ((bit & 7) === 0 && byte === 0xff) bit += 8;
+    else if (((byte >> (bit & 7)) & 1) === 0) return false;
+    else bit++;
+  }
+  return true;
+}
+
 function checkBlockBitmap(state: CheckState, group: number, desc: number): number {
   const { sb, image, taken } = state;
   const { bytes, view } = image;
@@ -126,11 +137,8 @@ function checkBlockBitmap(state: CheckState, group: number, desc: number): numbe
         "bitmap",
         `group ${group}: ${missing} clusters in use are not marked, ${extra} marked are not in use`,
       );
-    for (let bit = count; bit < sb.blockSize * 8; bit++)
-      if (((bytes[at + (bit >> 3)]! >> (bit & 7)) & 1) === 0 && bit < sb.clustersPerGroup) {
-        state.report("bitmap", `group ${group}: the block bitmap is not filled behind its end`);
-        break;
-      }
+    if (!isFilled(bytes, at, count, Math.min(sb.blockSize * 8, sb.clustersPerGroup)))
+      state.report("bitmap", `group ${group}: the block bitmap is not filled behind its end`);
     if (
       sb.metadataCsum &&
       !bitmapCsumOk(state, block, sb.clustersPerGroup, BLOCK_BITMAP_KEY, gdBlockBitmapCsum(sb, view, desc))

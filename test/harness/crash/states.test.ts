@@ -88,6 +88,8 @@ describe("CrashDisk", () => {
           keyOf.set(hash, key);
         }
       }
+      // The next one has this one's memory, as it was left.
+      disk.close();
     },
   );
 
