@@ -15,6 +15,7 @@ const config: ViteUserConfig = defineConfig({
     // slower than what the command runs.
     experimental: { viteModuleRunner: false, nodeLoader: false },
     testTimeout: 120_000,
+    hookTimeout: 120_000,
     // By itself it would take one less than there are cores.
     maxWorkers: availableParallelism(),
   },
