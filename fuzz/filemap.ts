@@ -197,7 +197,9 @@ class Case {
   /** Text: a byte that was read is neither what was written nor, for a lost page, what the disk has. */
   compare(file: ModelFile, offset: number, got: Uint8Array, asked: number): number | string {
     const want = Math.max(0, Math.min(asked, file.size - offset));
-    if (got.length !== want) return `read ${got.length} bytes at ${offset}, ${want} were there`;
+    // Where all pages are in use a read ends at a page's border.
+    const isShort = got.length > 0 && got.length < want && (offset + got.length) % PAGE_SIZE === 0;
+    if (got.length !== want && !isShort) return `read ${got.length} bytes at ${offset}, ${want} were there`;
     for (let at = 0; at < got.length; at++) {
       const index = Math.floor((offset + at) / PAGE_SIZE);
       if (got[at] === file.seen[offset + at]) continue;

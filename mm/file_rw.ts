@@ -8,7 +8,7 @@
  */
 import type { BackingStore } from "../kernel/abi/backing_store.ts";
 import { EIOCBQUEUED, isErr } from "../kernel/abi/errno.ts";
-import { CALL_PAGES_MAX } from "../kernel/abi/limits.ts";
+import { CALL_PAGES_MAX, CALL_STAGES_MAX } from "../kernel/abi/limits.ts";
 import { type Mapping, PAGE_LAST, type PageCache } from "../kernel/abi/page_cache.ts";
 import type { Errno } from "../kernel/abi/units.ts";
 import { PAGE_SIZE } from "../kernel/abi/units.ts";
@@ -28,8 +28,8 @@ export interface PlainFile {
 }
 
 const pageOf = (offset: number): number => Math.floor(offset / PAGE_SIZE);
-/** Bytes from `offset` that one call may handle: up to the end of the last page it may have in hand. */
-const callSpan = (offset: number): number => (pageOf(offset) + CALL_PAGES_MAX) * PAGE_SIZE - offset;
+/** Bytes from `offset` that a call of so many pages may handle: up to the end of the last one. */
+const callSpan = (offset: number, pages: number): number => (pageOf(offset) + pages) * PAGE_SIZE - offset;
 
 function giveUp(cache: PageCache, errno: Errno): Errno {
   cache.abort();
@@ -39,28 +39,19 @@ function giveUp(cache: PageCache, errno: Errno): Errno {
 /** Bytes read into `into`; 0 at the end of the file. */
 export function fileRead(file: PlainFile, offset: number, into: Uint8Array): number {
   const { cache, mapping, ra } = file;
-  const length = Math.min(into.length, file.store.size() - offset, callSpan(offset));
+  const length = Math.min(into.length, file.store.size() - offset, callSpan(offset, CALL_PAGES_MAX));
   if (length <= 0) return 0;
-  const last = pageOf(offset + length - 1);
   cache.begin();
-  for (let index = pageOf(offset), done = 0; index <= last; index++) {
-    cache.readAhead(mapping, ra, 0, index, last - index + 1);
-    const slot = cache.page(mapping, index);
-    if (isErr(slot)) return giveUp(cache, slot);
-    const from = offset + done - index * PAGE_SIZE;
-    const part = cache.bytes(slot).subarray(from, Math.min(PAGE_SIZE, from + length - done));
-    into.set(part, done);
-    done += part.length;
-    ra[4] = index;
-  }
+  const done = cache.read(mapping, offset, into.subarray(0, length), ra, 0);
+  if (isErr(done)) return giveUp(cache, done);
   cache.merge();
-  return length;
+  return done;
 }
 
 /** Bytes written, at least one. */
 export function fileWrite(file: PlainFile, offset: number, from: Uint8Array): number {
   const { cache, mapping, store } = file;
-  const length = Math.min(from.length, callSpan(offset));
+  const length = Math.min(from.length, callSpan(offset, CALL_STAGES_MAX));
   if (length === 0) return 0;
   const last = pageOf(offset + length - 1);
   const wait = cache.throttle(last - pageOf(offset) + 1);

@@ -5,6 +5,7 @@
  *   filemap_state   the arrays            filemap_call   a file call: pages in hand, stage, merge
  *   filemap_page    a page's life         readahead      windows
  *   filemap_io      requests              writeback      flusher, sync, limits
+ *   filemap_read    reading in runs
  */
 import type { BackingStore } from "../kernel/abi/backing_store.ts";
 import { EIOCBQUEUED, ENFILE } from "../kernel/abi/errno.ts";
@@ -18,6 +19,7 @@ import * as call from "./filemap_call.ts";
 import { checkFilemap } from "./filemap_check.ts";
 import { complete, inRequest } from "./filemap_io.ts";
 import { dropPage, evictPage, lookup, setBusy } from "./filemap_page.ts";
+import { read } from "./filemap_read.ts";
 import { Filemap, type FilemapOptions, fileOf, FM, NIL, NO_IO, PG, waitFor } from "./filemap_state.ts";
 import { readAhead } from "./readahead.ts";
 import { flush, nextFlushNs, sync, throttle } from "./writeback.ts";
@@ -94,6 +96,7 @@ export function pageCacheOf(fm: Filemap): PageCache {
     close: (mapping) => close(fm, mapping),
     begin: () => call.begin(fm),
     page: (mapping, index) => call.page(fm, mapping, index) as Slot | Errno,
+    read: (mapping, offset, into, words, at) => read(fm, mapping, offset, into, words, at),
     edit: (mapping, index) => call.edit(fm, mapping, index) as Slot | Errno,
     fresh: (mapping, index) => call.fresh(fm, mapping, index) as Slot | Errno,
     bytes: (slot) => call.bytes(fm, slot),
@@ -103,7 +106,7 @@ export function pageCacheOf(fm: Filemap): PageCache {
     abort: () => call.abort(fm),
     waitingOn: () => fm.scalars[FM.WaitingOn]!,
     readAhead: (mapping, words, at, index, count) => readAhead(fm, mapping, words, at, index, count),
-    inRequest: (io, page) => inRequest(fm, io, page),
+    inRequest: (io, page, pages) => inRequest(fm, io, page, pages),
     complete: (io, result) => complete(fm, io, result),
     throttle: (pages) => throttle(fm, pages),
     flush: (now, pages) => flush(fm, now, pages),

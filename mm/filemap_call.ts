@@ -6,7 +6,7 @@
  *   callHold[p]    transaction that will hold it back     truncates     ranges that go at merge()
  */
 import { EBUSY, EIOCBQUEUED } from "../kernel/abi/errno.ts";
-import { CALL_PAGES_MAX, CALL_TRUNCATES_MAX } from "../kernel/abi/limits.ts";
+import { CALL_PAGES_MAX, CALL_STAGES_MAX, CALL_TRUNCATES_MAX } from "../kernel/abi/limits.ts";
 import { PAGE_LAST, WAIT_ANY } from "../kernel/abi/page_cache.ts";
 import type { Errno } from "../kernel/abi/units.ts";
 import { PAGE_SIZE } from "../kernel/abi/units.ts";
@@ -36,7 +36,7 @@ export function begin(fm: Filemap): void {
 }
 
 /** Notes that the call has the page in hand. */
-function take(fm: Filemap, slot: number): number {
+export function take(fm: Filemap, slot: number): number {
   if (fm.callOf[slot] !== NIL) return slot;
   const at = fm.scalars[FM.CallPages]!;
   assert(at < CALL_PAGES_MAX, "page cache: a call needs more pages than CALL_PAGES_MAX");
@@ -127,6 +127,7 @@ export function stage(fm: Filemap, slot: number, transaction: number): Uint8Arra
   assert(journal === 0 || (fm.flags[slot]! & PG.Writeback) === 0, "page cache: stage() without edit()");
   fm.callHold[at] = Math.max(fm.callHold[at]!, transaction);
   if (fm.callStage[at] === NIL) {
+    assert(fm.scalars[FM.Stages]! < CALL_STAGES_MAX, "page cache: a call changes more pages than CALL_STAGES_MAX");
     fm.callStage[at] = fm.scalars[FM.Stages]!++;
     const copy = stageOf(fm, at);
     if ((fm.flags[slot]! & PG.Fresh) !== 0) copy.fill(0);

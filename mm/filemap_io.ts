@@ -5,16 +5,16 @@
  * - startRead(fm, file, run)     pages that were just added, flagged Reading
  * - startWrite(fm, file, run)    pages flagged Writeback; EAGAIN: not taken, the caller makes them dirty again
  * - complete(fm, io, result)
- * - inRequest(fm, io, page)      the frame of one of its pages
+ * - inRequest(fm, io, ...)       bytes of some of its pages
  */
 import { EAGAIN, EIOCBQUEUED } from "../kernel/abi/errno.ts";
 import { Ev } from "../kernel/abi/events.ts";
 import { CACHE_IOS_MAX } from "../kernel/abi/limits.ts";
-import type { Errno } from "../kernel/abi/units.ts";
+import type { Errno, Pfn } from "../kernel/abi/units.ts";
 import { assert } from "../kernel/lib/assert.ts";
 import { errseqSet } from "../kernel/lib/errseq.ts";
 import { dropPage, setFlags } from "./filemap_page.ts";
-import { type Filemap, FM, frameBytes, indexOfKey, IO, NIL, NO_IO, PG, STAT } from "./filemap_state.ts";
+import { type Filemap, FM, indexOfKey, IO, NIL, NO_IO, PG, STAT } from "./filemap_state.ts";
 
 function freeRow(fm: Filemap): number {
   for (let io = 0; io < CACHE_IOS_MAX; io++) if (fm.ioKind[io] === IO.Free) return io;
@@ -49,7 +49,17 @@ function closeRow(fm: Filemap, io: number): void {
   fm.scalars[FM.IosFree]!++;
 }
 
-const viewsOf = (fm: Filemap, slots: readonly number[]): Uint8Array[] => slots.map((slot) => frameBytes(fm, slot));
+/** The pages' bytes; neighbours in memory are one view. */
+function viewsOf(fm: Filemap, slots: readonly number[]): Uint8Array[] {
+  const views: Uint8Array[] = [];
+  for (let at = 0, count; at < slots.length; at += count) {
+    const frame = fm.frame[slots[at]!]!;
+    count = 1;
+    while (at + count < slots.length && fm.frame[slots[at + count]!] === frame + count) count++;
+    views.push(fm.frames.bytes(frame as Pfn, count));
+  }
+  return views;
+}
 
 export function startRead(fm: Filemap, file: number, slots: readonly number[]): void {
   const io = openRow(fm, IO.Read, file, slots);
@@ -75,11 +85,11 @@ export function startWrite(fm: Filemap, file: number, slots: readonly number[]):
   return 0;
 }
 
-export function inRequest(fm: Filemap, io: number, page: number): Uint8Array {
-  assert(fm.ioKind[io] !== IO.Free && page < fm.ioCount[io]!, "page cache: no such page in the request");
+export function inRequest(fm: Filemap, io: number, page: number, pages: number): Uint8Array {
+  assert(fm.ioKind[io] !== IO.Free && page + pages <= fm.ioCount[io]!, "page cache: no such pages in the request");
   let slot = fm.ioSlots[io]!;
   for (let n = 0; n < page; n++) slot = fm.ioNext[slot]!;
-  return frameBytes(fm, slot);
+  return fm.frames.bytes(fm.frame[slot] as Pfn, pages);
 }
 
 export function complete(fm: Filemap, io: number, result: number): void {

@@ -76,14 +76,21 @@ export function dropPage(fm: Filemap, slot: number): void {
   freeSlot(fm, slot);
 }
 
-/** Evicts one page and gives its frame back; false: all are busy. */
-export function evictPage(fm: Filemap, key: number): boolean {
+/** Evicts one page; its slot, which keeps the frame, or NO_SLOT: all are busy. */
+function evictSlot(fm: Filemap, key: number): number {
   const slot = fm.policy.evict(key);
-  if (slot === NO_SLOT) return false;
+  if (slot === NO_SLOT) return slot;
   assert(fm.key[slot] !== NIL && fm.busy[slot] === 0, "page cache: the policy evicted a page that may not go");
   unlinkPage(fm, slot, 1);
-  freeSlot(fm, slot);
   fm.counters[STAT.Evicted]!++;
+  return slot;
+}
+
+/** Evicts one page and gives its frame back; false: all are busy. */
+export function evictPage(fm: Filemap, key: number): boolean {
+  const slot = evictSlot(fm, key);
+  if (slot === NO_SLOT) return false;
+  freeSlot(fm, slot);
   return true;
 }
 
@@ -119,7 +126,8 @@ function takeSlot(fm: Filemap, key: number, patient: boolean): number {
         return slot;
       }
     }
-    if (evictPage(fm, key)) continue;
+    const evicted = evictSlot(fm, key);
+    if (evicted !== NO_SLOT) return evicted;
     if (!patient) return ENOMEM;
     if (!unwantPages(fm)) return allBusy(fm);
   }

@@ -5,14 +5,21 @@
  *   slot s     0..slots             one page: frame, key = mapping * 2^32 + index, flags, links
  *   file r     0..files             one open file: links' heads are nodes slots + r of the pages' and dirty lists
  *   request i  0..CACHE_IOS_MAX     one read or write in flight: its slots are a run of pages, chained by ioNext
- *   call       0..CALL_PAGES_MAX    pages that the open call has in hand, and their staged copies
+ *   call       0..CALL_PAGES_MAX    pages that the open call has in hand, and up to CALL_STAGES_MAX staged copies
  *
  * One owner (the storage worker) reads and writes all of it, plainly.
  */
 import type { BackingStore } from "../kernel/abi/backing_store.ts";
 import type { EvictMemory, EvictPolicy, EvictPolicyType } from "../kernel/abi/evict.ts";
 import type { Frames } from "../kernel/abi/frames.ts";
-import { CACHE_IOS_MAX, CALL_PAGES_MAX, CALL_TRUNCATES_MAX, JOURNALS_MAX, MAPPINGS_MAX } from "../kernel/abi/limits.ts";
+import {
+  CACHE_IOS_MAX,
+  CALL_PAGES_MAX,
+  CALL_STAGES_MAX,
+  CALL_TRUNCATES_MAX,
+  JOURNALS_MAX,
+  MAPPINGS_MAX,
+} from "../kernel/abi/limits.ts";
 import type { EventSink } from "../kernel/abi/machine.ts";
 import type { Errno, Nanos, Pfn } from "../kernel/abi/units.ts";
 import { NS_PER_SEC, PAGE_SIZE } from "../kernel/abi/units.ts";
@@ -210,7 +217,7 @@ export class Filemap {
     this.callSlot = memory.int32(CALL_PAGES_MAX);
     this.callStage = memory.int32(CALL_PAGES_MAX);
     this.callHold = memory.float64(CALL_PAGES_MAX);
-    this.stages = memory.uint8(CALL_PAGES_MAX * PAGE_SIZE);
+    this.stages = memory.uint8(CALL_STAGES_MAX * PAGE_SIZE);
     this.truncates = memory.float64(CALL_TRUNCATES_MAX * 3);
 
     this.scalars = memory.int32(FM.words);

@@ -6,6 +6,7 @@
  * - settle()        ends one request that is waiting; false: there is none
  * - onWrite         told how each written page ended, before the cache is
  */
+import { pagesOf } from "../kernel/abi/backing_store.ts";
 import { EAGAIN, EIO, EIOCBQUEUED } from "../kernel/abi/errno.ts";
 import type { PageCache } from "../kernel/abi/page_cache.ts";
 import { PAGE_SIZE } from "../kernel/abi/units.ts";
@@ -33,6 +34,12 @@ interface Waiting {
   readonly asked: readonly Uint8Array[];
   readonly io: number;
 }
+
+/** Page by page. */
+const single = (frames: readonly Uint8Array[]): Uint8Array[] =>
+  frames.flatMap((frame) =>
+    Array.from({ length: frame.length / PAGE_SIZE }, (_, at) => frame.subarray(at * PAGE_SIZE, (at + 1) * PAGE_SIZE)),
+  );
 
 export class MemoryStore implements SizedStore {
   moods: StoreMoods;
@@ -79,13 +86,14 @@ export class MemoryStore implements SizedStore {
   }
 
   readPages(index: number, frames: readonly Uint8Array[], io: number): number {
-    return this.ask({ write: false, index, frames, asked: [], io });
+    return this.ask({ write: false, index, frames: single(frames), asked: [], io });
   }
 
   writePages(index: number, frames: readonly Uint8Array[], io: number): number {
-    assert((index + frames.length - 1) * PAGE_SIZE < this.bytes, "MemoryStore: a page beyond the end was written");
-    const asked = this.stable ? frames.map((frame) => frame.slice()) : [];
-    return this.ask({ write: true, index, frames, asked, io });
+    assert((index + pagesOf(frames) - 1) * PAGE_SIZE < this.bytes, "MemoryStore: a page beyond the end was written");
+    const pages = single(frames);
+    const asked = this.stable ? pages.map((page) => page.slice()) : [];
+    return this.ask({ write: true, index, frames: pages, asked, io });
   }
 
   private ask(request: Waiting): number {

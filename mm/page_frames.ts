@@ -7,14 +7,15 @@ import { PAGE_SIZE } from "../kernel/abi/units.ts";
 import { assert } from "../kernel/lib/assert.ts";
 
 export class PageFrames implements Frames {
+  private readonly ram: Uint8Array;
   private readonly views: readonly Uint8Array[];
   /** A stack of free frames: [0] how many, then they. */
   private readonly spare: Int32Array;
   private readonly isFree: Uint8Array;
 
   constructor(memory: EvictMemory, count: number) {
-    const ram = memory.uint8(count * PAGE_SIZE);
-    this.views = Array.from({ length: count }, (_, at) => ram.subarray(at * PAGE_SIZE, (at + 1) * PAGE_SIZE));
+    this.ram = memory.uint8(count * PAGE_SIZE);
+    this.views = Array.from({ length: count }, (_, at) => this.ram.subarray(at * PAGE_SIZE, (at + 1) * PAGE_SIZE));
     this.spare = memory.int32(count + 1);
     this.isFree = memory.uint8(count);
   }
@@ -44,8 +45,8 @@ export class PageFrames implements Frames {
     this.spare[++this.spare[0]!] = frame;
   }
 
-  bytes(frame: Pfn): Uint8Array {
+  bytes(frame: Pfn, count = 1): Uint8Array {
     assert(this.isFree[frame] === 0, "PageFrames.bytes: the frame is free");
-    return this.views[frame]!;
+    return count === 1 ? this.views[frame]! : this.ram.subarray(frame * PAGE_SIZE, (frame + count) * PAGE_SIZE);
   }
 }

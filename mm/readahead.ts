@@ -88,8 +88,8 @@ function onDemand(
   count: number,
   marked: boolean,
 ): void {
-  // A request may be larger than a window, up to what one request of the store takes.
-  const max = Math.max(words[at + RA.pages]!, Math.min(count, IO_PAGES_MAX));
+  // A request may be larger than a window, up to what one request of the store takes, and a part of the cache.
+  const max = Math.max(words[at + RA.pages]!, Math.min(count, IO_PAGES_MAX, fm.slots >> 2));
   const start = words[at + RA.start]!;
   const size = words[at + RA.size]!;
   const prev = words[at + RA.prev]!;

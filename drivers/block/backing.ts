@@ -18,7 +18,7 @@ import { blockRequest } from "./request.ts";
 const IN_FLIGHT_MAX = 256;
 const SECTORS_PER_PAGE = PAGE_SIZE / SECTOR_SIZE;
 
-/** One call: a request a frame, for frames need not lie side by side. The block layer's queue merges them again. */
+/** One call: a request for each of its frames, and more where the device takes no longer ones. */
 interface Call {
   readonly io: number;
   readonly requests: readonly BlockRequest[];
@@ -61,15 +61,16 @@ export class BlockBacking implements BackingStore {
     if (this.#calls.length >= IN_FLIGHT_MAX) return EAGAIN;
     const { sectors, sectorsMax } = this.#device.limits;
     const requests: BlockRequest[] = [];
-    for (const [at, frame] of frames.entries()) {
-      const first = (index + at) * SECTORS_PER_PAGE;
-      const end = Math.min(first + SECTORS_PER_PAGE, sectors);
+    let first = index * SECTORS_PER_PAGE;
+    for (const frame of frames) {
+      const end = Math.min(first + frame.length / SECTOR_SIZE, sectors);
       if (op === BlockOp.Read) frame.fill(0, Math.max(0, end - first) * SECTOR_SIZE);
       for (let sector = first; sector < end; sector += sectorsMax) {
         const count = Math.min(sectorsMax, end - sector);
         const from = (sector - first) * SECTOR_SIZE;
         requests.push(blockRequest(op, sector, frame.subarray(from, from + count * SECTOR_SIZE)));
       }
+      first += frame.length / SECTOR_SIZE;
     }
     const call: Call = { io, requests, next: 0 };
     this.#calls.push(call);

@@ -14,11 +14,20 @@
  *
  * Bytes of the last page beyond `size()` are read as zeros; what is written there is not kept.
  */
+import { PAGE_SIZE } from "./units.ts";
+
 export interface BackingStore {
   /** Size in bytes: no page lies wholly beyond it. */
   size(): number;
-  /** Fills `frames`, each a whole page, from page `index` on. */
+  /** Fills `frames` from page `index` on. Each is a whole page, or several whose frames are neighbours in memory. */
   readPages(index: number, frames: readonly Uint8Array[], io: number): number;
   /** Takes `frames` as the content from page `index` on. */
   writePages(index: number, frames: readonly Uint8Array[], io: number): number;
+}
+
+/** Pages that the frames of a request are. */
+export function pagesOf(frames: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const frame of frames) bytes += frame.length;
+  return bytes / PAGE_SIZE;
 }

@@ -5,6 +5,6 @@ export interface Frames {
   /** A frame whose content is whatever was there; ENOMEM when there is none. */
   alloc(): Pfn | Errno;
   free(frame: Pfn): void;
-  /** Its PAGE_SIZE bytes. */
-  bytes(frame: Pfn): Uint8Array;
+  /** Its PAGE_SIZE bytes; those of `count` frames in a row, all of them taken. */
+  bytes(frame: Pfn, count?: number): Uint8Array;
 }

@@ -41,8 +41,10 @@ export const BLOCK_REQUESTS_MAX = 1_024;
 export const PLUG_REQUESTS_MAX = 32;
 /** Calls of helpers that only look (is a queue empty? is a CPU idle?) in one operation of a policy: more is a loop without end. */
 export const POLICY_CALLS_MAX = 1_000_000;
-/** Pages that one call may use of the page cache; longer reads and writes are several calls (OP_BLOCKS_MAX of ext4). */
-export const CALL_PAGES_MAX = 64;
+/** Pages that one call may use of the page cache: a MiB. Longer reads are several calls. */
+export const CALL_PAGES_MAX = 256;
+/** Pages of these that it may change; longer writes are several calls (OP_BLOCKS_MAX of ext4). */
+export const CALL_STAGES_MAX = 64;
 /** Page ranges that one call may truncate. */
 export const CALL_TRUNCATES_MAX = 4;
 /** Files open in one page cache. */

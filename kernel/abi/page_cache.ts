@@ -52,6 +52,11 @@ export interface PageCache {
   begin(): void;
   /** The page to read. EIO (or what the store said) once for each failed read. ENOMEM: all pages are in use. */
   page(mapping: Mapping, index: number): Slot | Errno;
+  /**
+   * Bytes offset.. of the file into `into`, with read-ahead when there are `words` (as of readAhead()). Fewer when all
+   * pages are in use; else as page() of the first page that is not there. Not in a call that has staged anything.
+   */
+  read(mapping: Mapping, offset: number, into: Uint8Array, words: Int32Array | undefined, at: number): number;
   /** The page to change in part. */
   edit(mapping: Mapping, index: number): Slot | Errno;
   /** The page to overwrite as a whole, or one that was never written: not read, its copy begins as zeros. */
@@ -70,8 +75,8 @@ export interface PageCache {
   /** Reads ahead of a read of pages index..index+count; before page(). `words[at..at+RA_WORDS)` is the file's state. */
   readAhead(mapping: Mapping, words: Int32Array, at: number, index: number, count: number): void;
 
-  /** The frame of a request's page 0, 1, ...: for a store that makes its requests again after a restore. */
-  inRequest(io: number, page: number): Uint8Array;
+  /** Bytes of a request's pages page.., whose frames are neighbours: for a store that makes its requests again. */
+  inRequest(io: number, page: number, pages: number): Uint8Array;
   /** A store's request has ended: 0, or an errno. */
   complete(io: number, result: number): void;
 

@@ -48,7 +48,7 @@ const NONE = -1;
 /** Rows offered to the device at once. */
 const BATCH_MAX = 64;
 /** Words of `scalars`. */
-const S = { FreeHead: 0, QueueHead: 1, QueueTail: 2, Free: 3, words: 4 } as const;
+const S = { FreeHead: 0, QueueHead: 1, QueueTail: 2, Free: 3, InFlight: 4, words: 5 } as const;
 
 /** A row as the device sees it: the same object again and again, until take() leaves the device with it. */
 class Request implements BlockRequest {
@@ -141,6 +141,7 @@ export class BlockIo {
     this.#scalars[S.QueueHead] = NONE;
     this.#scalars[S.QueueTail] = NONE;
     this.#scalars[S.Free] = rows;
+    this.#scalars[S.InFlight] = 0;
   }
 
   own(kind: number, owner: IoOwner): void {
@@ -235,6 +236,7 @@ export class BlockIo {
         this.#scalars[S.QueueHead] = this.#next[row]!;
         this.#state[row] = State.InFlight;
       }
+      this.#scalars[S.InFlight]! += taken;
       if (this.#scalars[S.QueueHead] === NONE) this.#scalars[S.QueueTail] = NONE;
       if (taken > 0) moved = true;
       if (taken < batch.length) break;
@@ -266,10 +268,14 @@ export class BlockIo {
     // The device still has this object among those that ended: it is not ours any more.
     this.#requests[row] = new Request(row);
     this.#free(row);
+    // Nothing else is to come: without this a disk that ends all at once would keep what nobody polls for.
+    if (this.#scalars[S.InFlight] === 0) this.#device.poll();
     return result;
   }
 
+  /** Of a request that has ended. */
   #free(row: number): void {
+    this.#scalars[S.InFlight]!--;
     this.#requests[row]!.data = undefined;
     this.#state[row] = State.Free;
     this.#next[row] = this.#scalars[S.FreeHead]!;
@@ -283,6 +289,7 @@ export class BlockIo {
     for (let row = this.#scalars[S.QueueHead]!; row !== NONE; row = this.#next[row]!) waiting.push(row);
     this.#scalars[S.QueueHead] = NONE;
     this.#scalars[S.QueueTail] = NONE;
+    this.#scalars[S.InFlight] = 0;
     for (let row = 0; row < this.rows; row++) {
       this.#requests[row] = new Request(row);
       if (this.#state[row] === State.InFlight) this.#again(row);
@@ -313,6 +320,7 @@ export class BlockIo {
     }
     let other = 0;
     for (let row = 0; row < this.rows; row++) if (this.#state[row] === State.InFlight) other++;
+    assert(other === this.#scalars[S.InFlight], "BlockIo.check: requests in flight are miscounted");
     assert(free + queued + other === this.rows, "BlockIo.check: a row is in no list");
   }
 }

@@ -3,7 +3,7 @@ import { target } from "../../fuzz/filemap.ts";
 import { EBUSY, EIO, EIOCBQUEUED, ENFILE, ENOMEM } from "../../kernel/abi/errno.ts";
 import { Ev } from "../../kernel/abi/events.ts";
 import type { Frames } from "../../kernel/abi/frames.ts";
-import { CALL_PAGES_MAX } from "../../kernel/abi/limits.ts";
+import { CALL_PAGES_MAX, CALL_STAGES_MAX } from "../../kernel/abi/limits.ts";
 import { PAGE_LAST, WAIT_ANY, type Slot } from "../../kernel/abi/page_cache.ts";
 import { PAGE_SIZE } from "../../kernel/abi/units.ts";
 import { attach, load, save } from "../../kernel/lib/growing_arena.ts";
@@ -238,7 +238,7 @@ describe("files", () => {
         return small.frames.alloc();
       },
       free: (frame) => small.frames.free(frame),
-      bytes: (frame) => small.frames.bytes(frame),
+      bytes: (frame, count) => small.frames.bytes(frame, count),
     };
     const { cache } = rig(8, { frames });
     const file = fileOn(cache, 20);
@@ -300,13 +300,28 @@ it("the whole state is bytes: saved in the middle of everything and restored els
   expect(touch(file, 0)).toBe(41);
 });
 
-it("fileWrite() makes one call of at most CALL_PAGES_MAX pages and says how far it came", () => {
+it("fileRead() of more pages than there are reads as many as it can have in hand", () => {
+  const { cache } = rig(8);
+  const file = fileOn(cache, 12, 0, 4);
+  const into = new Uint8Array(12 * PAGE_SIZE);
+  let done = 0;
+  for (let calls = 0; done < into.length; calls++) {
+    expect(calls).toBeLessThan(3);
+    const got = fileRead(file, done, into.subarray(done));
+    expect(got % PAGE_SIZE === 0 && got > 0).toBe(true);
+    done += got;
+  }
+  for (let index = 0; index < 12; index++) expect(into[index * PAGE_SIZE + 7]).toBe(index + 1);
+  cache.check();
+});
+
+it("fileWrite() makes one call of at most CALL_STAGES_MAX pages and says how far it came", () => {
   const { cache } = rig(200, { dirtyRatio: 100 });
   const file = fileOn(cache, 0);
   const bytes = new Uint8Array(100 * PAGE_SIZE).fill(7);
   const written = fileWrite(file, 100, bytes);
-  expect(written).toBe(CALL_PAGES_MAX * PAGE_SIZE - 100);
-  expect(file.store.size()).toBe(CALL_PAGES_MAX * PAGE_SIZE);
+  expect(written).toBe(CALL_STAGES_MAX * PAGE_SIZE - 100);
+  expect(file.store.size()).toBe(CALL_STAGES_MAX * PAGE_SIZE);
 });
 
 it("fuzz: 100 cases agree with the flat arrays (seeds from 1)", () => {

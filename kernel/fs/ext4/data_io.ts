@@ -29,25 +29,11 @@ import { MARK_AWAY } from "./page_marks.ts";
 
 export const NO_AWAY = -1;
 
-/** Bytes from..from+bytes of frames in a row, which are neighbours in memory as far as that. */
-function bytesAt(first: Uint8Array, from: number, bytes: number): Uint8Array {
-  if (from === 0 && bytes === first.length) return first;
-  return new Uint8Array(first.buffer, first.byteOffset + from, bytes);
-}
-
-const isBehind = (frame: Uint8Array, before: Uint8Array): boolean =>
-  frame.byteOffset === before.byteOffset + before.length && frame.buffer === before.buffer;
-
-/** Blocks from `n` on, below `end`, that are one request: fs.places says where each block of the frames lies. */
-function runLength(fs: Mounted, frames: readonly Uint8Array[], n: number, end: number): number {
-  const { places } = fs;
-  const { perPage } = fs.marks;
+/** Blocks n.. of `places`, below `end`, that are neighbours on the disk, or all of them nowhere. */
+function runLength(places: Float64Array, n: number, end: number): number {
   const step = places[n] === 0 ? 0 : 1;
   let run = 1;
-  for (; n + run < end && places[n + run] === places[n]! + run * step; run++) {
-    const page = (n + run) / perPage;
-    if (Number.isInteger(page) && !isBehind(frames[page]!, frames[page - 1]!)) break;
-  }
+  while (n + run < end && places[n + run] === places[n]! + run * step) run++;
   return run;
 }
 
@@ -95,22 +81,28 @@ export function openIo(fs: Mounted, io: number, row: number, first: number, page
  */
 export function addIo(fs: Mounted, io: number, write: boolean, frames: readonly Uint8Array[]): void {
   const { places, sb } = fs;
-  const { perPage } = fs.marks;
-  const end = frames.length * perPage;
-  for (let n = 0, run; n < end; n += run) {
-    run = runLength(fs, frames, n, end);
-    if (write && places[n] === 0) continue;
-    const within = (n % perPage) * sb.blockSize;
-    const data = bytesAt(frames[Math.floor(n / perPage)]!, within, run * sb.blockSize);
-    if (places[n] === 0) {
-      data.fill(0);
-      continue;
+  let first = 0;
+  for (const frame of frames) {
+    const end = first + frame.length / sb.blockSize;
+    for (let n = first, run; n < end; n += run) {
+      run = runLength(places, n, end);
+      const place = places[n]!;
+      if (write && place === 0) continue;
+      const data = part(frame, (n - first) * sb.blockSize, run * sb.blockSize);
+      if (place === 0) {
+        data.fill(0);
+        continue;
+      }
+      const result = ask(fs, write, place, data, io, n * sb.blockSize, fs.ioTid[io]!);
+      fs.ioLeft[io]! += fs.words[FS.Later]!;
+      if (result !== 0 && fs.ioResult[io] === 0) fs.ioResult[io] = result;
     }
-    const result = ask(fs, write, places[n]!, data, io, n * sb.blockSize, fs.ioTid[io]!);
-    fs.ioLeft[io]! += fs.words[FS.Later]!;
-    if (result !== 0 && fs.ioResult[io] === 0) fs.ioResult[io] = result;
+    first = end;
   }
 }
+
+const part = (bytes: Uint8Array, from: number, length: number): Uint8Array =>
+  length === bytes.length ? bytes : bytes.subarray(from, from + length);
 
 function markAway(fs: Mounted, io: number, away: boolean): void {
   const { marks } = fs;
@@ -148,10 +140,10 @@ export function addAway(fs: Mounted, away: number, frame: Uint8Array): void {
   const { places, sb } = fs;
   const { perPage } = fs.marks;
   for (let n = 0, run; n < perPage; n += run) {
-    run = runLength(fs, [frame], n, perPage);
+    run = runLength(places, n, perPage);
     if (places[n] === 0) continue;
     const from = n * sb.blockSize;
-    const data = bytesAt(frame, from, run * sb.blockSize);
+    const data = part(frame, from, run * sb.blockSize);
     const result = ask(fs, true, places[n]!, data, CACHE_IOS_MAX + away, from, fs.awayTid[away]!);
     fs.awayLeft[away]! += fs.words[FS.Later]!;
     if (result !== 0) fs.inodes.fault[fs.awayRow[away]!] = result;
@@ -185,8 +177,10 @@ export class DataOwner implements IoOwner {
 
   data(tag: number, from: number, bytes: number): Uint8Array {
     const { cache, awaySlot } = this.#fs;
-    if (tag >= CACHE_IOS_MAX) return bytesAt(cache.bytes(awaySlot[tag - CACHE_IOS_MAX]! as Slot), from, bytes);
-    return bytesAt(cache.inRequest(tag, Math.floor(from / PAGE_SIZE)), from % PAGE_SIZE, bytes);
+    const within = from % PAGE_SIZE;
+    const pages = Math.ceil((within + bytes) / PAGE_SIZE);
+    if (tag >= CACHE_IOS_MAX) return part(cache.bytes(awaySlot[tag - CACHE_IOS_MAX]! as Slot), from, bytes);
+    return part(cache.inRequest(tag, Math.floor(from / PAGE_SIZE), pages), within, bytes);
   }
 
   #awayEnded(away: number, result: number): void {

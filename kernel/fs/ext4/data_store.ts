@@ -6,6 +6,7 @@
  * for, ask again. The page cache may ask within a call of the file system, whose staged blocks then count.
  */
 import type { BackingStore } from "../../abi/backing_store.ts";
+import { pagesOf } from "../../abi/backing_store.ts";
 import { EAGAIN, EFSCORRUPTED, EIOCBQUEUED } from "../../abi/errno.ts";
 import { CallEnd } from "../blocks.ts";
 import { readCall } from "./call.ts";
@@ -64,10 +65,11 @@ export class FileStore implements BackingStore {
 
   readPages(index: number, frames: readonly Uint8Array[], io: number): number {
     const fs = this.#fs;
-    if (fs.io.free < frames.length * fs.marks.perPage) return EAGAIN;
-    const found = placePages(fs, this.#row, index, frames.length, fs.places);
+    const pages = pagesOf(frames);
+    if (fs.io.free < pages * fs.marks.perPage) return EAGAIN;
+    const found = placePages(fs, this.#row, index, pages, fs.places);
     if (found !== 0) return found === EIOCBQUEUED ? EAGAIN : found;
-    openIo(fs, io, this.#row, index, frames.length, 0);
+    openIo(fs, io, this.#row, index, pages, 0);
     addIo(fs, io, false, frames);
     return closeIo(fs, io, false);
   }

@@ -7,11 +7,11 @@
  * - markBlock(fs, row, lblk)              a block that has a place, and whose page the call has staged, is dirty, and on
  *                                         the disk before the running transaction commits
  *
- * A call may have CALL_PAGES_MAX pages in hand: one is for the page of the old end.
+ * A call may change CALL_STAGES_MAX pages: one is for the page of the old end.
  */
 import { isErr } from "../../abi/errno.ts";
 import { FsEv } from "../../abi/events.ts";
-import { CALL_PAGES_MAX } from "../../abi/limits.ts";
+import { CALL_STAGES_MAX } from "../../abi/limits.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
 import { PAGE_SIZE } from "../../abi/units.ts";
 import { openPages, readCall, runCall } from "./call.ts";
@@ -33,7 +33,7 @@ export const NO_TAIL = -1;
 /** Inode, and the superblock, when a file of 2 GiB is the first. */
 const WRITE_CREDITS = 2;
 /** Runs of blocks without a place, of one call: first and number, then -1. Written and read within it. */
-const runs = new Float64Array(2 * CALL_PAGES_MAX * 4 + 2);
+const runs = new Float64Array(2 * CALL_STAGES_MAX * 4 + 2);
 
 export function markBlock(fs: Mounted, row: number, lblk: number): void {
   const { perPage } = fs.marks;
@@ -141,7 +141,7 @@ export function writePages(fs: Mounted, row: number, offset: number, from: Uint8
   const mapping = mappingOf(fs, row);
   if (mapping < 0) return mapping;
   const { delalloc } = fs.options;
-  const span = delalloc ? CALL_PAGES_MAX - 1 : 1;
+  const span = delalloc ? CALL_STAGES_MAX - 1 : 1;
   const length = Math.min(from.length, (pageOf(offset) + span) * PAGE_SIZE - offset);
   const part = length === from.length ? from : from.subarray(0, length);
   const room = makeRoom(fs, pageOf(offset + length - 1) - pageOf(offset) + 1);

@@ -10,7 +10,7 @@
  * A direct read goes through the page cache, too, so that it sees what is written there; without read-ahead, and its
  * pages do not stay.
  */
-import { EFSCORRUPTED, EINVAL, EIOCBQUEUED, ENXIO, isErr } from "../../abi/errno.ts";
+import { EFSCORRUPTED, EINVAL, EIOCBQUEUED, ENXIO } from "../../abi/errno.ts";
 import { CALL_PAGES_MAX } from "../../abi/limits.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
 import { RA_WORDS } from "../../abi/page_cache.ts";
@@ -49,23 +49,8 @@ function readPages(
   into: Uint8Array,
   direct: boolean,
 ): number {
-  const { cache, inodes } = fs;
-  const { readAhead } = inodes;
-  const at = row * RA_WORDS;
-  const last = pageOf(offset + into.length - 1);
   openPages(fs);
-  for (let index = pageOf(offset), done = 0; index <= last; index++) {
-    if (!direct) cache.readAhead(mapping, readAhead, at, index, last - index + 1);
-    const slot = cache.page(mapping, index);
-    if (isErr(slot)) return slot;
-    const from = offset + done - index * PAGE_SIZE;
-    const length = Math.min(PAGE_SIZE - from, into.length - done);
-    const bytes = cache.bytes(slot);
-    into.set(from === 0 && length === PAGE_SIZE ? bytes : bytes.subarray(from, from + length), done);
-    done += length;
-    readAhead[at + RA_WORDS - 1] = index;
-  }
-  return into.length;
+  return fs.cache.read(mapping, offset, into, direct ? undefined : fs.inodes.readAhead, row * RA_WORDS);
 }
 
 export function readData(fs: Mounted, ino: number, offset: number, into: Uint8Array, how: number): number {

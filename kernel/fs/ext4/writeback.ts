@@ -12,6 +12,7 @@
  *
  * A place that was found, with its data still to be submitted when the call had to end, is kept by icache.order().
  */
+import { pagesOf } from "../../abi/backing_store.ts";
 import { EAGAIN, EIO, EIOCBQUEUED } from "../../abi/errno.ts";
 import { FsEv } from "../../abi/events.ts";
 import { IO_PAGES_MAX } from "../../abi/limits.ts";
@@ -173,7 +174,7 @@ function lose(fs: Mounted, row: number, index: number, pages: number, errno: num
 
 export function writeBack(fs: Mounted, row: number, index: number, frames: readonly Uint8Array[], io: number): number {
   const { marks, inodes } = fs;
-  const pages = frames.length;
+  const pages = pagesOf(frames);
   if (fs.readOnly) return lose(fs, row, index, pages, EIO);
   if (fs.io.free < pages * marks.perPage) return EAGAIN;
   for (let at = 0; at < pages; at++) if ((marks.get(row, index + at) & MARK_AWAY) !== 0) return EAGAIN;
