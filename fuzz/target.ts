@@ -27,3 +27,11 @@ export interface FuzzTarget {
   run(seed: number, runs: number, progress: (done: number) => void): FuzzResult;
   canary(seed: number): FuzzResult;
 }
+
+/** A target whose cases start machines, which takes an await. */
+export interface AsyncFuzzTarget extends Omit<FuzzTarget, "run" | "canary"> {
+  run(seed: number, runs: number, progress: (done: number) => void): Promise<FuzzResult>;
+  canary(seed: number): Promise<FuzzResult>;
+}
+
+export type AnyFuzzTarget = FuzzTarget | AsyncFuzzTarget;

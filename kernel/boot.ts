@@ -31,6 +31,7 @@ import type { LockstepWorld } from "./world_lockstep.ts";
 import type { MountOptions } from "./fs/ext4/mount_options.ts";
 import type { Ext4 } from "./fs/ext4/ext4.ts";
 import type { ServiceModel } from "../drivers/sim/disk_service.ts";
+import type { FaultPlan } from "../drivers/sim/faults.ts";
 import type { Psi } from "../mm/psi.ts";
 import type { Vmscan } from "../mm/vmscan.ts";
 import type { Compaction } from "../mm/compaction.ts";
@@ -65,6 +66,8 @@ export interface MachineConfig extends CommonConfig {
   readonly image?: Uint8Array;
   /** How long its requests take; missing: no time. */
   readonly service?: ServiceModel;
+  /** What goes wrong in the disk. */
+  readonly faults?: FaultPlan;
   readonly elevator?: Elevator;
   readonly evict?: EvictPolicyType;
   readonly mount?: MountOptions;
@@ -365,6 +368,7 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
         elevator: config.elevator ?? deadline,
         tasks: config.rows ?? ROWS,
         ...(config.service === undefined ? {} : { service: config.service }),
+        ...(config.faults === undefined ? {} : { faults: config.faults }),
       });
       system.disk = slots.disk;
     },

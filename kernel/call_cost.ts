@@ -3,6 +3,7 @@
  * lmbench-style figures (a null call .1 us, a 4 KiB read of cached data .5 us, open and close 1 us), not a measurement
  * of one machine. Work beside the fixed part is charged where it is done: frames taken, pages reclaimed, requests ended.
  */
+import { USER_BYTES } from "./abi/program.ts";
 import { Nr } from "./abi/syscall_nr.ts";
 
 /** Way in and out. */
@@ -61,4 +62,6 @@ export const CALL_COSTS = {
 } as const;
 
 export const callCost = (nr: number, bytes: number): number =>
-  ENTRY + (FIXED[nr] ?? OTHER) + (COPIES.has(nr) && bytes > 0 ? bytes / COPY_BYTES : 0);
+  ENTRY +
+  (FIXED[nr] ?? OTHER) +
+  (COPIES.has(nr) && bytes > 0 ? Math.floor(Math.min(bytes, USER_BYTES) / COPY_BYTES) : 0);

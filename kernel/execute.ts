@@ -62,6 +62,9 @@ export interface ExecutorParts {
   readonly psi: TaskStalls | undefined;
 }
 
+/** What a call sees of an argument: a whole number, as registers hold them. */
+const register = (value: number): number => (Number.isFinite(value) ? Math.trunc(value) + 0 : 0);
+
 /** The one UserTask: step by step it is another task. */
 class Stepped implements UserTask {
   words: Float64Array = new Float64Array(0);
@@ -89,14 +92,15 @@ class Stepped implements UserTask {
 
   call(nr: number, a0 = 0, a1 = 0, a2 = 0, a3 = 0, a4 = 0, a5 = 0): void {
     assert(this.nr < 0 && this.runNs < 0, "a program says two things at once");
-    this.nr = nr;
+    // A number that no register holds is nobody's, and not that of the call whose lower half it has.
+    this.nr = nr === nr >>> 0 && nr <= NR_MAX ? nr : NR_MAX + 1;
     const { args } = this;
-    args[0] = a0;
-    args[1] = a1;
-    args[2] = a2;
-    args[3] = a3;
-    args[4] = a4;
-    args[5] = a5;
+    args[0] = register(a0);
+    args[1] = register(a1);
+    args[2] = register(a2);
+    args[3] = register(a3);
+    args[4] = register(a4);
+    args[5] = register(a5);
   }
 }
 
@@ -109,6 +113,8 @@ export class Executor implements TaskCode, CallKernel {
   readonly started = 0;
   readonly reniced = 0;
   readonly nice = 0;
+  /** Row of the kernel task that puts away the dead whom nobody waits for; 0: none. */
+  reaper = 0;
   /** User tasks that have not ended. */
   live = 0;
   /** False: programs make no further step; who asks is put away (the machine shuts down). */
@@ -248,7 +254,8 @@ export class Executor implements TaskCode, CallKernel {
   kill(p: number, signal: number): void {
     const { processes, trace } = this.#parts;
     if (processes.killed[p] !== 0 || processes.kind[p] !== Kind.User) return;
-    processes.killed[p] = signal;
+    // Who ends already has its status, and is still nobody to be killed again.
+    processes.killed[p] = processes.phase[p] === Phase.Exiting ? -signal : signal;
     trace(SysEv.Kill, this.#cpu, p, signal, 0, 0);
     this.wakeTask(p);
   }
@@ -451,6 +458,7 @@ export class Executor implements TaskCode, CallKernel {
     this.live--;
     if (freed > 0) this.wakeAll(Wait.Memory);
     this.wakeAll(Wait.Child);
+    if (processes.orphaned) this.wakeThread(this.reaper);
     return Dead;
   }
 }

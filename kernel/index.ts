@@ -4,5 +4,6 @@ export { MACHINE_FEATURES } from "./config.ts";
 export { bootMachine } from "./boot.ts";
 export type { BootedMachine, MachineConfig } from "./boot.ts";
 export { Kind as TaskKind } from "./process.ts";
+export type { CallRow } from "./observe/call_times.ts";
 export { WAIT_NAMES } from "./wait.ts";
 export * from "./fs/index.ts";

@@ -16,6 +16,7 @@
  * Anonymous memory is frames in a list of the task's: head[p], next[frame], prev[frame]; they have no content yet, being
  * memory demand alone. A program's window (program.ts) is a block of its own.
  */
+import { Areas, State } from "./areas.ts";
 import { EAGAIN, ENOMEM, isErr } from "./abi/errno.ts";
 import { USER_BYTES, USER_WORDS } from "./abi/program.ts";
 import type { UserProgram } from "./abi/program.ts";
@@ -62,14 +63,14 @@ export class Processes {
   readonly progress: Float64Array;
   /** Of a nanosleep: when it ends, ns. */
   readonly wakeAt: Float64Array;
-  /** Signal that ends it; 0: none. */
+  /** Signal that ends it; 0: none. Negative: it was ending by itself when it came. */
   readonly killed: Int32Array;
   readonly exitCode: Int32Array;
   /** -1000 .. 1000. */
   readonly oomAdj: Int32Array;
-  /** Pages asked for by brk and mmap, and frames that it has. */
-  readonly brkPages: Float64Array;
-  readonly mapPages: Float64Array;
+  /** Bytes of its heap, all of whose pages have frames; its mappings; frames that it has. */
+  readonly brkBytes: Float64Array;
+  readonly areas: Areas;
   readonly rss: Int32Array;
   /** Calls made, times a call had to wait, ns slept for a disk, when it last began to. */
   readonly calls: Float64Array;
@@ -111,8 +112,8 @@ export class Processes {
     this.killed = arena.i32(rows);
     this.exitCode = arena.i32(rows);
     this.oomAdj = arena.i32(rows);
-    this.brkPages = arena.f64(rows);
-    this.mapPages = arena.f64(rows);
+    this.brkBytes = arena.f64(rows);
+    this.areas = new Areas(arena, rows);
     this.rss = arena.i32(rows);
     this.calls = arena.f64(rows);
     this.waits = arena.f64(rows);
@@ -130,7 +131,7 @@ export class Processes {
   }
 
   static bytes(rows: number, frames: number): number {
-    return rows * (8 * (ARGS + USER_WORDS + 9) + 4 * (16 + PRNG_WORDS) + 2) + frames * 8 + 64 * 32;
+    return rows * (8 * (ARGS + USER_WORDS + 9) + 4 * (16 + PRNG_WORDS) + 2) + Areas.bytes(rows) + frames * 8 + 64 * 32;
   }
 
   /** Pids given so far. */
@@ -182,7 +183,8 @@ export class Processes {
     this.vfsTask[p] = NO_VFS;
     this.startedAt[p] = now;
     for (const column of [this.nr, this.killed, this.exitCode, this.oomAdj, this.rss]) column[p] = 0;
-    for (const column of [this.result, this.progress, this.brkPages, this.mapPages]) column[p] = 0;
+    for (const column of [this.result, this.progress, this.brkBytes]) column[p] = 0;
+    this.areas.clear(p);
     for (const column of [this.calls, this.waits, this.diskNs, this.wakeAt]) column[p] = 0;
     this.words(p).fill(0);
     seedPrng(this.#chance.subarray(p * PRNG_WORDS, (p + 1) * PRNG_WORDS), this.#seed * 65_599 + this.pid[p]);
@@ -224,6 +226,16 @@ export class Processes {
     }
     this.rss[p]! -= given;
     return given;
+  }
+
+  /** Pages of the heap. */
+  brkPages(p: number): number {
+    return Math.ceil(this.brkBytes[p]! / PAGE_SIZE);
+  }
+
+  /** Pages of its address space that it may use. */
+  virtualPages(p: number): number {
+    return this.brkPages(p) + this.areas.total(p, State.Mapped) + this.areas.total(p, State.Resident);
   }
 
   /** The frame is one of p's anonymous ones. */
@@ -282,7 +294,13 @@ export class Processes {
     return this.#zombies[0]!;
   }
 
-  /** A dead child of `parent` (`pid` -1 stands for each): its pid and status, and it is gone. EAGAIN: none has ended; 0: there is none. */
+  /** A dead task has no parent to wait for it. */
+  get orphaned(): boolean {
+    for (let n = 0; n < this.#zombies[0]!; n++) if (this.#zombies[2 + 3 * n] === 0) return true;
+    return false;
+  }
+
+  /** A dead child of `parent` (`pid` -1 is any): its pid and status, and it is gone. EAGAIN: none has ended; 0: there is none. */
   reap(parent: number, pid: number): { readonly pid: number; readonly status: number } | Errno | 0 {
     for (let n = 0; n < this.#zombies[0]!; n++) {
       const at = 1 + 3 * n;
@@ -301,7 +319,7 @@ export class Processes {
     this.#zombies.copyWithin(1 + 3 * n, 1 + 3 * last, 4 + 3 * last);
   }
 
-  /** Panics when a task's frames and its count disagree. */
+  /** Panics when a task's frames and its counts disagree. */
   check(): void {
     for (let p = 1; p < this.rows; p++) {
       let frames = 0;
@@ -310,6 +328,10 @@ export class Processes {
         const prev = this.#prev[frame]!;
         assert(prev < 0 ? this.#head[p] === frame : this.#next[prev] === frame, "Processes.check: a broken list");
       }
+      this.areas.check(p);
+      const isWhole = this.kind[p] === Kind.User && this.killed[p] === 0 && this.progress[p] === 0;
+      const pages = isWhole ? this.brkPages(p) + this.areas.total(p, State.Resident) : frames;
+      assert(frames === pages, "Processes.check: frames that are no page of the task's, or the other way round");
       assert(this.kind[p] === Kind.Free || frames === this.rss[p], "Processes.check: fewer frames than counted");
     }
   }

@@ -185,6 +185,7 @@ export class System {
     this.#config.machine.log?.names.set(p, thread.name);
     executor.fresh(p);
     executor.runThread(p, thread);
+    if (thread.name === REAPER) executor.reaper = p;
     this.#threads = { ...this.#threads, [thread.name]: p };
     this.#loop.startAt(p, this.#config.machine.time[0]!);
     return p;
@@ -324,9 +325,9 @@ export class System {
     const { time } = this.#config.machine;
     executor.open = false;
     for (let p = 1; p < processes.rows; p++) if (processes.kind[p] === Kind.User) executor.kill(p, SIGTERM);
-    for (const until = time[0]! + STOP_NS_MAX; executor.live > 0 && time[0]! < until;)
+    for (const until = time[0]! + STOP_NS_MAX; (executor.live > 0 || processes.zombies > 0) && time[0]! < until;)
       this.run(time[0]! + STOP_SLICE_NS);
-    if (executor.live > 0) return EIO;
+    if (executor.live > 0 || processes.zombies > 0) return EIO;
     assert(waits.oldest(Wait.Pipe) === 0, "stop: a task waits, and there is none");
     return this.#unmount();
   }

@@ -55,12 +55,12 @@ export function splitTimes(bytes: Uint8Array): [number, number] {
   return [Number(view.getBigInt64(0, true)), Number(view.getBigInt64(8, true))];
 }
 
-export function putTimespec(memory: Uint8Array, addr: number, ns: number): 0 | Errno {
+export function putTimespec(memory: Uint8Array, addr: number, ns: number, sinceSec = 0): 0 | Errno {
   const bytes = claim(memory, addr, 16);
   if (typeof bytes === "number") return bytes;
   const view = viewOf(bytes);
-  view.setBigInt64(0, BigInt(Math.floor(ns / NS_PER_SEC)), true);
-  view.setBigInt64(8, BigInt(ns % NS_PER_SEC), true);
+  view.setBigInt64(0, BigInt(sinceSec + Math.floor(ns / NS_PER_SEC)), true);
+  view.setBigInt64(8, BigInt(Math.floor(ns % NS_PER_SEC)), true);
   return 0;
 }
 

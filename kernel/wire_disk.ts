@@ -129,7 +129,8 @@ export function bootDisk(ram: SharedArrayBuffer, machine: Machine, cpu: () => nu
     device,
     queue,
     medium,
-    nextAtNs: () => Math.min(medium.nextAtNs, queue.wakeAtNs),
+    // The clock counts whole nanoseconds; a service time may end between two.
+    nextAtNs: () => Math.ceil(Math.min(medium.nextAtNs, queue.wakeAtNs)),
     work: () => blk.step(),
     ended: () => device.ended,
     busyNs: () => issued.busyNs,

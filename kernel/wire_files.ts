@@ -10,6 +10,7 @@ import type { EvictPolicyType } from "./abi/evict.ts";
 import type { Machine } from "./abi/machine.ts";
 import type { PageCache } from "./abi/page_cache.ts";
 import { isErr } from "./abi/errno.ts";
+import { BOOT_SEC } from "./abi/units.ts";
 import { assert } from "./lib/assert.ts";
 import { growingArena } from "./lib/growing_arena.ts";
 import type { GrowingArena } from "./lib/growing_arena.ts";
@@ -30,7 +31,7 @@ import type { Disk } from "./wire_disk.ts";
 import type { Memory } from "./wire_memory.ts";
 import { Filemap, pageCacheOf } from "../mm/index.ts";
 
-/** Blocks of the buffer cache, as a share of memory and at most. */
+/** Blocks of the buffer cache, as a share of memory; the largest call must fit in them several times. */
 const BUFFERS_SHARE = 16;
 const BUFFERS_MIN = 512;
 const BUFFERS_MAX = 2048;
@@ -40,8 +41,6 @@ const DIRTY_RATIO = 20;
 const BACKGROUND_RATIO = 10;
 const PIPES = 32;
 const TMPFS_INODES = 1024;
-/** 2026-01-01: the machine's first second. */
-export const BOOT_SEC = 1_767_225_600;
 
 export interface CachedPages {
   readonly memory: GrowingArena;

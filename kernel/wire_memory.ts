@@ -89,10 +89,19 @@ function takers(
 /** Windows without a page allocator (memory is off): there is a window for every task, and no anonymous page. */
 export function plainWindows(rows: number, windowBytes: number): TaskMemory {
   const ram = new SharedArrayBuffer(rows * windowBytes);
+  const taken = new Uint8Array(rows);
   return {
     frames: 0,
-    window: (p) => p,
-    freeWindow: () => undefined,
+    window: () => {
+      const window = taken.indexOf(0);
+      if (window < 0) return ENOMEM;
+      taken[window] = 1;
+      return window;
+    },
+    freeWindow: (window) => {
+      assert(taken[window] === 1, "plainWindows: a window is freed twice");
+      taken[window] = 0;
+    },
     bytes: (window, length) => new Uint8Array(ram, window * windowBytes, length),
     frame: (): Errno => ENOMEM,
     freeFrame: () => undefined,

@@ -5,7 +5,7 @@
  * - procNodes(parts), procPids(parts), sysNodes(parts)
  * - loadWorker(parts)     the kernel task that keeps /proc/loadavg
  */
-import { NS_PER_SEC } from "./abi/units.ts";
+import { BOOT_SEC, NS_PER_SEC } from "./abi/units.ts";
 import type { Elevator } from "./abi/elevator.ts";
 import { blockNodes, queueCounts } from "./fs/pseudo/proc_block.ts";
 import type { DiskCounts } from "./fs/pseudo/proc_block.ts";
@@ -23,7 +23,6 @@ import { Kind } from "./process.ts";
 import type { System } from "./system.ts";
 import { oomVictims } from "./threads.ts";
 import type { Disk } from "./wire_disk.ts";
-import { BOOT_SEC } from "./wire_files.ts";
 import type { CachedPages } from "./wire_files.ts";
 import type { Memory } from "./wire_memory.ts";
 import type { Compaction, Psi } from "../mm/index.ts";
@@ -95,7 +94,7 @@ export function procNodes(parts: ProcParts): readonly PseudoNode[] {
       ...(psi === undefined ? {} : { psi }),
       ...(pages === undefined ? {} : { cache: pages.cache, refaults: () => calls.refaults }),
       anonPages: () => sum((p) => processes.rss[p]!),
-      committedPages: () => sum((p) => processes.brkPages[p]! + processes.mapPages[p]!),
+      committedPages: () => sum((p) => processes.virtualPages(p)),
       ...(disk === undefined
         ? {}
         : { readSectors: sectors(TASK_IO.readBytes), writtenSectors: sectors(TASK_IO.writeBytes) }),

@@ -36,7 +36,7 @@ interface Options {
 }
 
 export function register(program: Command): void {
-  program
+  const boot = program
     .command("boot")
     .description(
       "Boot the whole machine in virtual time and let a workload run on it: scheduler, memory, disk and ext4 together.\nThen shut it down, check the disk, and say what happened in each wing. The same seed gives the same events.",
@@ -65,6 +65,25 @@ export function register(program: Command): void {
     .addOption(formatOption("json", "csv", "md"))
     .addOption(outOption())
     .action(bootCommand);
+  boot
+    .command("coupling")
+    .description(
+      "Boot the same machine with and without a memory hog, with a fast and a slower disk, and compare what who reads\nand who syncs files sees of it.",
+    )
+    .option("--each <s>", "virtual time of each machine", realNumber(0.05, 3600), 0.6)
+    .action(couplingCommand);
+}
+
+async function couplingCommand(_own: unknown, command: Command): Promise<void> {
+  const { each: seconds, seed, format } = command.optsWithGlobals<{ each: number; seed: number; format: Format }>();
+  const { coupling } = await import("../machine/coupling.ts");
+  const rows = await coupling(seconds, seed);
+  emit(format, {
+    document: { schema: SCHEMA, seconds, seed, machines: rows },
+    rows: rows.map((row) => ({ ...row })),
+    title: `4 CPUs, 128 MiB, ${seconds} s of virtual time from seed ${seed}`,
+    notes: ["stalls are shares of the time in which some task waited; iowait is a share of the CPUs' time"],
+  });
 }
 
 async function bootCommand(options: Options, command: Command): Promise<void> {

@@ -1,6 +1,6 @@
 /** Worker entry of campaign.ts: carries out one job and posts its progress and its end. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { FuzzTarget } from "../../fuzz/target.ts";
+import type { AnyFuzzTarget } from "../../fuzz/target.ts";
 import type { Bench } from "../bench/bench.ts";
 import type { Job, Message } from "./campaign.ts";
 import { UserError } from "./exit.ts";
@@ -23,7 +23,7 @@ function thinned(): (done: number) => void {
 async function carryOut(job: Job): Promise<unknown> {
   const module: unknown = await import(job.file);
   if (job.kind === "fuzz") {
-    const { target } = module as { readonly target: FuzzTarget };
+    const { target } = module as { readonly target: AnyFuzzTarget };
     return job.canary ? target.canary(job.seed) : target.run(job.seed, job.runs, thinned());
   }
   const { bench } = module as { readonly bench: Bench };

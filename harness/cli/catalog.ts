@@ -3,7 +3,7 @@
  * `target`. A new one is a new file and nothing else; helper files in the same folder export neither and are passed by.
  */
 import { readdirSync } from "node:fs";
-import type { FuzzTarget } from "../../fuzz/target.ts";
+import type { AnyFuzzTarget } from "../../fuzz/target.ts";
 import { modulePath } from "../../kernel/lib/module_path.ts";
 import type { Bench } from "../bench/bench.ts";
 import { UserError } from "./exit.ts";
@@ -20,7 +20,7 @@ export interface Kind<Item> {
   readonly item?: Item;
 }
 
-export const TARGETS: Kind<FuzzTarget> = {
+export const TARGETS: Kind<AnyFuzzTarget> = {
   what: "fuzz target",
   beside: modulePath("../../fuzz/target.ts", import.meta.url),
   key: "target",

@@ -133,7 +133,7 @@ export class View {
     const rows: { readonly line: string; readonly share: number }[] = [];
     for (let p = 1; p < processes.rows; p++) {
       if (processes.kind[p] === TaskKind.Free) continue;
-      const share = (now.exec[p]! - before.exec[p]!) / 1e9 / seconds;
+      const share = Math.min(1, (now.exec[p]! - before.exec[p]!) / 1e9 / seconds);
       const waitsFor = WAIT_NAMES[waits.channel[p]!]!;
       const rss = processes.rss[p]! > 0 ? mib(processes.rss[p]!) : "";
       rows.push({

@@ -55,6 +55,8 @@ export const JOURNALS_MAX = 16;
 export const CACHE_IOS_MAX = 128;
 /** Pages in one request of the page cache: 1 MiB. */
 export const IO_PAGES_MAX = 256;
+/** Ranges of one address space, each all mapped or all resident (Linux: vm.max_map_count). */
+export const AREAS_MAX = 64;
 /** Mounts of one tree; their numbers share 2^53 with 40 bits of an inode number. */
 export const MOUNTS_MAX = 64;
 /** Symbolic links followed in one path (Linux: MAXSYMLINKS). */

@@ -26,3 +26,6 @@ export const nanos = (ns: number): Nanos => ns as Nanos;
 export const tid = (row: number): Tid => row as Tid;
 export const pfnOf = (addr: PhysAddr): Pfn => Math.floor(addr / PAGE_SIZE) as Pfn;
 export const addrOf = (pfn: Pfn): PhysAddr => (pfn * PAGE_SIZE) as PhysAddr;
+
+/** The machine's first second, since 1970: 2026-01-01. */
+export const BOOT_SEC = 1_767_225_600;

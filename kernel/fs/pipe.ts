@@ -4,13 +4,14 @@
  *   pipe n: inode 2n + 2 is its end for reading, 2n + 3 for writing; PIPE_BYTES bytes in a ring
  *
  * Reading an empty pipe waits while the other end is open, and is 0 then; writing to one whose reading end is closed is
- * EPIPE. Up to PIPE_BUF bytes are written in one piece (pipe(7)); more, as much as fits. The ring's counters count
- * bytes since the pipe was made.
+ * EPIPE. Up to PIPE_BUF bytes are written in one piece (pipe(7)); more, as much as fits, and who called waits for the
+ * rest (vfs/read_write.ts). IO_NONBLOCK: EAGAIN instead of a wait. The ring's counters count bytes since the pipe was made.
  *
  * - makePipe()          its number, both ends held once for the caller; ENFILE
  * - moved(pipe)         told to whoever wakes the other end, after each read, write and last release
  */
 import {
+  EAGAIN,
   EINVAL,
   EIOCBQUEUED,
   ENFILE,
@@ -27,6 +28,7 @@ import { S_IFIFO } from "../abi/stat.ts";
 import type { Errno } from "../abi/units.ts";
 import { layout } from "../lib/layout.ts";
 import { assert } from "../lib/assert.ts";
+import { IO_NONBLOCK } from "./vfs/file_system.ts";
 import type { FileSystem, Stat, StatFs } from "./vfs/file_system.ts";
 
 export const PIPE_BYTES = 65_536;
@@ -35,6 +37,8 @@ export const PIPE_BUF = 4096;
 /** In waitingOn(): some pipe. */
 const ANY_PIPE = 0;
 const PIPE = layout("readers", "writers", "written", "read");
+
+const waits = (how: number): Errno => ((how & IO_NONBLOCK) === 0 ? EIOCBQUEUED : EAGAIN);
 
 export class PipeFs implements FileSystem {
   readonly type = "pipefs";
@@ -126,23 +130,23 @@ export class PipeFs implements FileSystem {
     return 0;
   }
 
-  read(ino: number, _offset: number, into: Uint8Array): number | Errno {
+  read(ino: number, _offset: number, into: Uint8Array, how = 0): number | Errno {
     const pipe = this.#pipeOf(ino);
     const from = this.#get(pipe, PIPE.read);
     const count = Math.min(into.length, this.#get(pipe, PIPE.written) - from);
-    if (count === 0) return this.#get(pipe, PIPE.writers) === 0 ? 0 : EIOCBQUEUED;
+    if (count === 0) return this.#get(pipe, PIPE.writers) === 0 ? 0 : waits(how);
     this.#eachPart(pipe, from, count, (ring, done) => into.set(ring, done));
     this.#set(pipe, PIPE.read, from + count);
     this.#moved();
     return count;
   }
 
-  write(ino: number, _offset: number, from: Uint8Array): number | Errno {
+  write(ino: number, _offset: number, from: Uint8Array, how = 0): number | Errno {
     const pipe = this.#pipeOf(ino);
     if (this.#get(pipe, PIPE.readers) === 0) return EPIPE;
     const at = this.#get(pipe, PIPE.written);
     const room = PIPE_BYTES - (at - this.#get(pipe, PIPE.read));
-    if (room < Math.min(from.length, PIPE_BUF)) return EIOCBQUEUED;
+    if (room < (from.length <= PIPE_BUF ? from.length : 1)) return waits(how);
     const count = Math.min(from.length, room);
     this.#eachPart(pipe, at, count, (ring, done) => ring.set(from.subarray(done, done + ring.length)));
     this.#set(pipe, PIPE.written, at + count);

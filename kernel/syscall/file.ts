@@ -2,8 +2,9 @@
  * System calls on files: arguments of the riscv64 ABI, decoded, to the VFS (Linux: fs/*.c, SYSCALL_DEFINE). A call that
  * has to wait sleeps on the channel that its file system names.
  */
-import { EBADF, EINVAL, EIOCBQUEUED, isErr } from "../abi/errno.ts";
+import { E2BIG, EBADF, EFAULT, EINVAL, EIOCBQUEUED } from "../abi/errno.ts";
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW } from "../abi/fcntl.ts";
+import { XATTR_SIZE_MAX } from "../abi/limits.ts";
 import { Nr } from "../abi/syscall_nr.ts";
 import type { FileStat } from "../fs/vfs/attr.ts";
 import type { StatFs } from "../fs/vfs/file_system.ts";
@@ -31,9 +32,9 @@ const NOWHERE: StatFs = {
   filesFree: 0,
   nameMax: 0,
 };
-/** Linux moves at most so much in one read or write: MAX_RW_COUNT; here the window is smaller anyway. */
-const RW_BYTES_MAX = 0x7fff_f000;
-const XATTR_BYTES_MAX = 65_536;
+
+/** A uid or gid: 32 bits, all set for "as it is". */
+const id = (value: number): number => ((value | 0) === -1 ? -1 : value >>> 0);
 
 export function fileCalls({ kernel, vfs, waitChannel, pushed }: FileCallParts): CallGroup {
   const { processes } = kernel;
@@ -64,12 +65,16 @@ export function fileCalls({ kernel, vfs, waitChannel, pushed }: FileCallParts): 
       const b = pathAt(memory(p), arg(p, m));
       return typeof b === "number" ? b : code(p, t, a, b);
     });
-  /** Of a buffer: its address in argument n, its length in n + 1. */
+  /**
+   * Of a buffer: its address in argument n, its length in n + 1. What is wrong with the rest of the call is told first,
+   * as in Linux: the call is made without a byte.
+   */
   const withBuffer = (n: number, code: (p: number, task: number, bytes: Uint8Array) => number) =>
     ask((p, t) => {
-      const bytes = claim(memory(p), arg(p, n), Math.min(arg(p, n + 1), RW_BYTES_MAX));
+      const bytes = claim(memory(p), arg(p, n), arg(p, n + 1));
       if (typeof bytes !== "number") return code(p, t, bytes);
-      return arg(p, n + 1) === 0 ? code(p, t, memory(p).subarray(0, 0)) : bytes;
+      const without = code(p, t, memory(p).subarray(0, 0));
+      return without < 0 || arg(p, n + 1) === 0 ? without : bytes;
     });
   const answerStat = (p: number, addr: number, done: number): number =>
     done === 0 ? putStat(memory(p), addr, stat) : done;
@@ -86,18 +91,31 @@ export function fileCalls({ kernel, vfs, waitChannel, pushed }: FileCallParts): 
     return [
       [numbers[0], withPath(0, (p, t, path) => named(p, t, path, 0))],
       [numbers[1], withPath(0, (p, t, path) => named(p, t, path, AT_SYMLINK_NOFOLLOW))],
-      [numbers[2], ask((p, t) => (arg(p, 0) < 0 ? EBADF : named(p, t, arg(p, 0), 0)))],
+      [numbers[2], ask((p, t) => (vfs.isOpen(t, arg(p, 0)) ? named(p, t, arg(p, 0), 0) : EBADF))],
     ];
   };
-  /** A value's buffer in arguments 2 and 3 (or 1 and 2): length 0 asks for the size. */
-  const valueAt = (p: number, n: number): Uint8Array | number =>
-    arg(p, n + 1) === 0
-      ? memory(p).subarray(0, 0)
-      : claim(memory(p), arg(p, n), Math.min(arg(p, n + 1), XATTR_BYTES_MAX));
-  const listed = (p: number, t: number, what: Path | number, flags: number): number => {
-    const into = valueAt(p, 1);
-    return typeof into === "number" ? into : vfs.listxattr(t, what, into, { flags });
+  /**
+   * Room for a value or names: its address in argument n, its size in n + 1; size 0 asks how long it is. Only what is
+   * put there has to lie within the task's memory, and not all that was offered.
+   */
+  const intoRoom = (p: number, n: number, code: (into: Uint8Array) => number): number => {
+    const bytes = memory(p);
+    const [addr, size] = [arg(p, n), arg(p, n + 1)];
+    if (size === 0) return code(bytes.subarray(0, 0));
+    const within = addr > 0 && addr < bytes.length ? Math.min(bytes.length - addr, XATTR_SIZE_MAX) : 0;
+    if (size > 0 && size <= within) return code(bytes.subarray(addr, addr + size));
+    const room = bytes.subarray(addr, addr + within);
+    const length = code(bytes.subarray(0, 0));
+    return length <= 0 ? length : length > within ? EFAULT : code(room);
   };
+  /** A value in arguments 2 and 3. */
+  const valueAt = (p: number): Uint8Array | number => {
+    const size = arg(p, 3);
+    if (size === 0) return memory(p).subarray(0, 0);
+    return size > 0 && size <= XATTR_SIZE_MAX ? claim(memory(p), arg(p, 2), size) : E2BIG;
+  };
+  const listed = (p: number, t: number, what: Path | number, flags: number): number =>
+    intoRoom(p, 1, (into) => vfs.listxattr(t, what, into, { flags }));
 
   return [
     [Nr.openat, withPath(1, (p, t, path) => vfs.open(t, path, arg(p, 2), arg(p, 3), { dirfd: arg(p, 0) }))],
@@ -151,26 +169,27 @@ export function fileCalls({ kernel, vfs, waitChannel, pushed }: FileCallParts): 
     [Nr.faccessat, withPath(1, (p, t, path) => vfs.access(t, path, arg(p, 2), { dirfd: arg(p, 0) }))],
     [Nr.fchmod, ask((p, t) => (arg(p, 0) < 0 ? EBADF : vfs.chmod(t, arg(p, 0), arg(p, 1))))],
     [Nr.fchmodat, withPath(1, (p, t, path) => vfs.chmod(t, path, arg(p, 2), { dirfd: arg(p, 0) }))],
-    [Nr.fchown, ask((p, t) => (arg(p, 0) < 0 ? EBADF : vfs.chown(t, arg(p, 0), arg(p, 1), arg(p, 2))))],
+    [Nr.fchown, ask((p, t) => (arg(p, 0) < 0 ? EBADF : vfs.chown(t, arg(p, 0), id(arg(p, 1)), id(arg(p, 2)))))],
     [
       Nr.fchownat,
-      withPath(1, (p, t, path) => vfs.chown(t, path, arg(p, 2), arg(p, 3), { dirfd: arg(p, 0), flags: arg(p, 4) })),
+      withPath(1, (p, t, path) =>
+        vfs.chown(t, path, id(arg(p, 2)), id(arg(p, 3)), { dirfd: arg(p, 0), flags: arg(p, 4) }),
+      ),
     ],
     [Nr.utimensat, (p) => utimensat(p)],
     ...xattr([Nr.setxattr, Nr.lsetxattr, Nr.fsetxattr], (p, t, what, name, flags) => {
-      const value = valueAt(p, 2);
+      const value = valueAt(p);
       return typeof value === "number" ? value : vfs.setxattr(t, what, name, value, arg(p, 4), { flags });
     }),
-    ...xattr([Nr.getxattr, Nr.lgetxattr, Nr.fgetxattr], (p, t, what, name, flags) => {
-      const into = valueAt(p, 2);
-      return typeof into === "number" ? into : vfs.getxattr(t, what, name, into, { flags });
-    }),
+    ...xattr([Nr.getxattr, Nr.lgetxattr, Nr.fgetxattr], (p, t, what, name, flags) =>
+      intoRoom(p, 2, (into) => vfs.getxattr(t, what, name, into, { flags })),
+    ),
     ...xattr([Nr.removexattr, Nr.lremovexattr, Nr.fremovexattr], (_, t, what, name, flags) =>
       vfs.removexattr(t, what, name, { flags }),
     ),
     [Nr.listxattr, withPath(0, (p, t, path) => listed(p, t, path, 0))],
     [Nr.llistxattr, withPath(0, (p, t, path) => listed(p, t, path, AT_SYMLINK_NOFOLLOW))],
-    [Nr.flistxattr, ask((p, t) => (arg(p, 0) < 0 ? EBADF : listed(p, t, arg(p, 0), 0)))],
+    [Nr.flistxattr, ask((p, t) => (vfs.isOpen(t, arg(p, 0)) ? listed(p, t, arg(p, 0), 0) : EBADF))],
     [
       Nr.pipe2,
       (p) => {
@@ -188,11 +207,13 @@ export function fileCalls({ kernel, vfs, waitChannel, pushed }: FileCallParts): 
     const words = addr === 0 ? undefined : claim(memory(p), addr, 32);
     if (typeof words === "number") return words;
     const times = words && ([splitTimes(words), splitTimes(words.subarray(16))] as const);
-    const path = arg(p, 1) === 0 ? arg(p, 0) : pathAt(memory(p), arg(p, 1));
-    if (typeof path === "number" && (path < 0 || path === AT_FDCWD))
-      return isErr(path) && path !== AT_FDCWD ? path : EBADF;
-    return ask((_, t) =>
-      vfs.utimens(t, path, times, typeof path === "number" ? {} : { dirfd: arg(p, 0), flags: arg(p, 3) }),
-    )(p);
+    const [dirfd, flags] = [arg(p, 0), arg(p, 3)];
+    if (arg(p, 1) === 0 && dirfd !== AT_FDCWD) {
+      if (flags !== 0) return EINVAL;
+      return ask((_, t) => (vfs.isOpen(t, dirfd) ? vfs.utimens(t, dirfd, times) : EBADF))(p);
+    }
+    const path = pathAt(memory(p), arg(p, 1));
+    if (typeof path === "number") return path;
+    return ask((_, t) => vfs.utimens(t, path, times, { dirfd, flags }))(p);
   }
 }

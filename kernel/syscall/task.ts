@@ -1,6 +1,7 @@
 /** System calls on tasks and time: exit, clone, wait4, getpid, nanosleep, sched_yield, setpriority (Linux: kernel/*.c). */
 import { EAGAIN, ECHILD, EFAULT, EINVAL, EIOCBQUEUED, ESRCH, isErr } from "../abi/errno.ts";
 import { Nr } from "../abi/syscall_nr.ts";
+import { BOOT_SEC } from "../abi/units.ts";
 import { Phase } from "../process.ts";
 import { claim, putInt32, putTimespec, timespecAt } from "../uaccess.ts";
 import { Wait } from "../wait.ts";
@@ -10,6 +11,15 @@ import type { CallGroup, CallKernel } from "./call.ts";
 const SIGCHLD = 17;
 const WNOHANG = 1;
 const PRIO_PROCESS = 0;
+/** Clocks that can be asked for, and the second at which they were when the machine began. */
+const CLOCKS: ReadonlyMap<number, number> = new Map([
+  [0, BOOT_SEC], // CLOCK_REALTIME
+  [1, 0], // CLOCK_MONOTONIC
+  [4, 0], // CLOCK_MONOTONIC_RAW
+  [5, BOOT_SEC], // CLOCK_REALTIME_COARSE
+  [6, 0], // CLOCK_MONOTONIC_COARSE
+  [7, 0], // CLOCK_BOOTTIME
+]);
 
 export interface TaskCallParts {
   readonly kernel: CallKernel;
@@ -64,6 +74,11 @@ export function taskCalls({ kernel, fork, yieldCpu, setNice }: TaskCallParts): C
     return EIOCBQUEUED;
   }
 
+  function clockGettime(p: number): number {
+    const since = CLOCKS.get(arg(p, 0));
+    return since === undefined ? EINVAL : putTimespec(processes.memory(p), arg(p, 1), kernel.now(), since);
+  }
+
   function setpriority(p: number): number {
     const [which, who, nice] = [arg(p, 0), arg(p, 1), arg(p, 2)];
     if (which !== PRIO_PROCESS) return EINVAL;
@@ -81,7 +96,7 @@ export function taskCalls({ kernel, fork, yieldCpu, setNice }: TaskCallParts): C
     [Nr.getpid, (p) => processes.pid[p]!],
     [Nr.getppid, (p) => processes.parent[p]!],
     [Nr.nanosleep, nanosleep],
-    [Nr.clock_gettime, (p) => putTimespec(processes.memory(p), arg(p, 1), kernel.now())],
+    [Nr.clock_gettime, clockGettime],
     [
       Nr.sched_yield,
       (p) => {

@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import type { FuzzTarget } from "../../fuzz/target.ts";
+import type { AnyFuzzTarget } from "../../fuzz/target.ts";
 import type { Bench } from "../../harness/bench/bench.ts";
 
 const namesIn = (folder: string): string[] =>
@@ -12,19 +12,19 @@ const SEED = 1;
 const RUNS = 5;
 
 /** Helper files beside the targets export none. */
-const targets: (readonly [file: string, target: FuzzTarget])[] = [];
+const targets: (readonly [file: string, target: AnyFuzzTarget])[] = [];
 for (const name of namesIn("fuzz")) {
-  const { target } = (await import(`../../fuzz/${name}.ts`)) as { readonly target?: FuzzTarget };
+  const { target } = (await import(`../../fuzz/${name}.ts`)) as { readonly target?: AnyFuzzTarget };
   if (target !== undefined) targets.push([name, target]);
 }
 
 describe.each(targets)("fuzz/%s.ts", (name, target) => {
-  it("passes a few cases, and its canary fails (a target that cannot fail proves nothing)", () => {
+  it("passes a few cases, and its canary fails (a target that cannot fail proves nothing)", async () => {
     expect(target.name).toBe(name);
     let done = 0;
-    expect(target.run(SEED, RUNS, (count) => (done = count))).toEqual({ runs: RUNS });
+    expect(await target.run(SEED, RUNS, (count) => (done = count))).toEqual({ runs: RUNS });
     expect(done).toBe(RUNS);
-    const { failure } = target.canary(SEED);
+    const { failure } = await target.canary(SEED);
     expect(failure?.message).toMatch(/./);
   });
 });

@@ -12,7 +12,7 @@ export const cpuHog = program("cpuhog", {
 const [PARTS, PART_BYTES, HELD, FIRST] = [0, 1, 2, 8] as const;
 /** Of a wave: its addresses have to find room in the words. */
 export const PARTS_MAX = 16;
-const STEP_NS = 20_000_000;
+const STEP_NS = 8_000_000;
 const TOUCH_NS = 500_000;
 
 /**
@@ -36,7 +36,7 @@ export const memoryHog = program("memhog", {
   },
   rest: (t) => (nanosleep(t, STEP_NS), "grow"),
   use: (t) => (t.run(10 * TOUCH_NS), "hold"),
-  hold: (t) => (nanosleep(t, 10 * STEP_NS), "shrink"),
+  hold: (t) => (nanosleep(t, 20 * STEP_NS), "shrink"),
   shrink(t, w) {
     if (w[HELD]! <= 1) return "pause";
     w[HELD]!--;

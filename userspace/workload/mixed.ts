@@ -14,7 +14,7 @@ const FILES = 16;
 /** All files of all servers: on a disk of 256 MiB there is room for them beside the log and the journal. */
 const FILES_BYTES_MAX = 96 * MIB;
 const FILES_SHARE = 0.6;
-const HOG_SHARE = 0.6;
+const HOG_SHARE = 0.75;
 
 const roundTo = (bytes: number, unit: number): number => Math.floor(bytes / unit) * unit;
 
@@ -35,7 +35,7 @@ export const mixed = ({ hog }: MixedOptions): UserWorkload => ({
       starts.push({ program: server, name: `server/${n}`, args: [n, FILES, roundTo(fileBytes, 4 * UNIT_BYTES)] });
     starts.push({ program: logger, args: [8, 2_000_000], nice: -5 });
     const part = roundTo((memoryBytes * HOG_SHARE) / PARTS_MAX, PAGE_SIZE);
-    if (hog) starts.push({ program: memoryHog, args: [PARTS_MAX, part], startNs: 200_000_000 });
+    if (hog) starts.push({ program: memoryHog, args: [PARTS_MAX, part], startNs: 100_000_000 });
     return starts;
   },
 });

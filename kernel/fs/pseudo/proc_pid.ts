@@ -70,7 +70,6 @@ function stateOf({ sched, waits }: PidParts, p: number): keyof typeof STATES {
 const zeros = (fields: number): string => "0 ".repeat(fields).trimEnd();
 const kb = (pages: number): string => `${String((pages * PAGE_SIZE) / 1024).padStart(8)} kB`;
 const nameOf = ({ processes }: PidParts, p: number): string => (processes.names[p] ?? "").slice(0, COMM_MAX);
-const virtualPages = ({ processes }: PidParts, p: number): number => processes.brkPages[p]! + processes.mapPages[p]!;
 
 /** Fields as numbered in proc(5). What the machine does not have is 0: groups and sessions of tasks, terminals, addresses. */
 export function pidStat(parts: PidParts, p: number): string {
@@ -94,7 +93,7 @@ export function pidStat(parts: PidParts, p: number): string {
     nice,
     "1 0",
     clockTicks(processes.startedAt[p]!),
-    virtualPages(parts, p) * PAGE_SIZE,
+    parts.processes.virtualPages(p) * PAGE_SIZE,
     processes.rss[p]!,
     NO_LIMIT,
     zeros(9),
@@ -114,7 +113,7 @@ export function pidStatus(parts: PidParts, p: number): string {
   const { processes, cpus } = parts;
   const state = stateOf(parts, p);
   const [pid, uid, gid] = [processes.pid[p]!, parts.uid(p), parts.gid(p)];
-  const size = kb(virtualPages(parts, p));
+  const size = kb(parts.processes.virtualPages(p));
   const rss = kb(processes.rss[p]!);
   const memory = [
     `VmSize:\t${size}`,

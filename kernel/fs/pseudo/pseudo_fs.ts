@@ -285,7 +285,8 @@ export class PseudoFs implements FileSystem {
   write(ino: number, _offset: number, from: Uint8Array): number | Errno {
     const node = this.open(ino);
     if (typeof node === "number") return node;
-    return node.write === undefined ? EIO : node.write(decoder.decode(from.slice()));
+    // What is no UTF-8 is longer as text.
+    return node.write === undefined ? EIO : Math.min(from.length, node.write(decoder.decode(from.slice())));
   }
 
   /** O_TRUNC comes with every `echo x > file` and does nothing. */

@@ -87,6 +87,8 @@ export const FALLOC_ZERO_RANGE = 16;
 /** write and read: how. */
 export const IO_APPEND = 1;
 export const IO_DIRECT = 2;
+/** EAGAIN instead of a wait: pipes alone look at it. */
+export const IO_NONBLOCK = 4;
 
 /** setxattr: flags as in setxattr(2). */
 export const XATTR_CREATE = 1;

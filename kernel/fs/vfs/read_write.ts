@@ -1,6 +1,7 @@
 /**
  * Calls on the content of open files: read, write, seek, their length, and what is durable (Linux: fs/read_write.c,
- * fs/open.c, fs/sync.c). A read or write is one call of the file system, and may be shorter than asked for.
+ * fs/open.c, fs/sync.c). A read or write is one call of the file system, and may be shorter than asked for; but a pipe
+ * takes all that is written to it, in as many pieces as it has room for: A bytes so far.
  *
  * With O_SYNC or O_DSYNC a write goes on as an fsync: PHASE 1, A bytes were written, B is the position behind them.
  */
@@ -22,6 +23,7 @@ import {
   O_APPEND,
   O_DIRECT,
   O_DSYNC,
+  O_NONBLOCK,
   O_RDONLY,
   O_RDWR,
   O_SYNC,
@@ -36,7 +38,14 @@ import {
 import { isDir, isFifo, isReg } from "../../abi/stat.ts";
 import type { Errno } from "../../abi/units.ts";
 import { haveInHand, theFile } from "./call.ts";
-import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, IO_APPEND, IO_DIRECT } from "./file_system.ts";
+import {
+  FALLOC_KEEP_SIZE,
+  FALLOC_PUNCH_HOLE,
+  FALLOC_ZERO_RANGE,
+  IO_APPEND,
+  IO_DIRECT,
+  IO_NONBLOCK,
+} from "./file_system.ts";
 import { type Path, pathBytes, type Walk } from "./namei.ts";
 import { permission, withoutPrivileges } from "./permission.ts";
 import { CALL, FILE, MOUNT, type VfsState } from "./state.ts";
@@ -44,6 +53,8 @@ import { CALL, FILE, MOUNT, type VfsState } from "./state.ts";
 /** Largest offset: what a number counts exactly. */
 const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
 
+const howOf = (flags: number): number =>
+  ((flags & O_DIRECT) === 0 ? 0 : IO_DIRECT) | ((flags & O_NONBLOCK) === 0 ? 0 : IO_NONBLOCK);
 const canRead = (flags: number): boolean => (flags & O_ACCMODE) === O_RDONLY || (flags & O_ACCMODE) === O_RDWR;
 const canWrite = (flags: number): boolean => (flags & O_ACCMODE) === O_WRONLY || (flags & O_ACCMODE) === O_RDWR;
 
@@ -64,8 +75,7 @@ export function read(v: VfsState, task: number, fd: number, into: Uint8Array, of
   if (offset !== undefined && isFifo(v.stat.mode)) return ESPIPE;
   if (into.length === 0) return 0;
   const at = offset ?? v.fileGet(file, FILE.pos);
-  const how = (flags & O_DIRECT) !== 0 ? IO_DIRECT : 0;
-  const count = v.fsOf(v.fileGet(file, FILE.mount)).read(v.fileGet(file, FILE.ino), at, into, how);
+  const count = v.fsOf(v.fileGet(file, FILE.mount)).read(v.fileGet(file, FILE.ino), at, into, howOf(flags));
   if (count > 0 && offset === undefined) v.setFile(file, FILE.pos, at + count);
   return count;
 }
@@ -92,14 +102,25 @@ function writeOnce(v: VfsState, task: number, file: number, from: Uint8Array, of
   if (from.length === 0) return 0;
   const known = statOf(v, file) || dropPrivileges(v, task, file);
   if (known !== 0) return known;
-  if (offset !== undefined && isFifo(v.stat.mode)) return ESPIPE;
+  if (isFifo(v.stat.mode)) return offset === undefined ? writePipe(v, task, file, from) : ESPIPE;
   const append = (flags & O_APPEND) !== 0;
   const at = append ? v.stat.size : (offset ?? v.fileGet(file, FILE.pos));
   if (at > OFFSET_MAX) return EFBIG;
-  const how = (append ? IO_APPEND : 0) | ((flags & O_DIRECT) !== 0 ? IO_DIRECT : 0);
+  const how = (append ? IO_APPEND : 0) | howOf(flags);
   const count = v.fsOf(v.fileGet(file, FILE.mount)).write(v.fileGet(file, FILE.ino), at, from, how);
   if (count > 0 && offset === undefined) v.setFile(file, FILE.pos, at + count);
   return count;
+}
+
+function writePipe(v: VfsState, task: number, file: number, from: Uint8Array): number {
+  const done = v.callGet(task, CALL.a);
+  const flags = v.fileGet(file, FILE.flags);
+  const fs = v.fsOf(v.fileGet(file, FILE.mount));
+  const count = fs.write(v.fileGet(file, FILE.ino), 0, from.subarray(done), howOf(flags));
+  if (isErr(count)) return count === EIOCBQUEUED || done === 0 ? count : done;
+  if (done + count === from.length || (flags & O_NONBLOCK) !== 0) return done + count;
+  v.callSet(task, CALL.a, done + count);
+  return EIOCBQUEUED;
 }
 
 /** Content that somebody else than root changes is no longer a program to be run as its owner. v.stat is the file's. */
@@ -227,6 +248,7 @@ function checkFallocate(
   if (!canWrite(v.fileGet(file, FILE.flags))) return EBADF;
   const known = statOf(v, file);
   if (known !== 0) return known;
+  if (isFifo(v.stat.mode)) return ESPIPE;
   if (isDir(v.stat.mode)) return EISDIR;
   if (!isReg(v.stat.mode)) return ENODEV;
   if (offset + length > OFFSET_MAX) return EFBIG;

@@ -228,6 +228,13 @@ export class VfsState {
     this.file[file * FILE.words + field] = value;
   }
 
+  /** Rows of open files in use. */
+  get openFiles(): number {
+    let open = 0;
+    for (let row = 0; row < this.files; row++) if (this.fileGet(row, FILE.refs) > 0) open++;
+    return open;
+  }
+
   get filesLeft(): boolean {
     return this.fileFree[0] !== 0;
   }

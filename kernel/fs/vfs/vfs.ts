@@ -17,7 +17,16 @@
  * Paths are text or bytes; `At` names where a path begins, as the *at() calls do. Offsets, sizes, uids are numbers.
  */
 import { EINVAL, EIOCBQUEUED, ENFILE } from "../../abi/errno.ts";
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY } from "../../abi/fcntl.ts";
+import {
+  AT_FDCWD,
+  AT_SYMLINK_NOFOLLOW,
+  O_CLOEXEC,
+  O_CREAT,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_TRUNC,
+  O_WRONLY,
+} from "../../abi/fcntl.ts";
 import { FINISH_ROUNDS_MAX, MOUNTS_MAX } from "../../abi/limits.ts";
 import type { Errno } from "../../abi/units.ts";
 import { panic } from "../../lib/assert.ts";
@@ -152,19 +161,24 @@ export class Vfs {
     return run(this.state, task, () => descriptors.close(this.state, task, fd));
   }
 
-  /** The two descriptors, for reading and for writing; an errno. `flags`: O_CLOEXEC. */
+  /** The two descriptors, for reading and for writing; an errno. `flags`: O_CLOEXEC, O_NONBLOCK. */
   pipe2(task: number, flags: number): readonly [number, number] | Errno {
-    if ((flags & ~O_CLOEXEC) !== 0) return EINVAL;
+    if ((flags & ~(O_CLOEXEC | O_NONBLOCK)) !== 0) return EINVAL;
     if (this.pipes === undefined || this.pipeMount < 0) return ENFILE;
     const pipe = this.pipes.makePipe();
     if (pipe < 0) return pipe as Errno;
     const ends: [number, number][] = [
-      [PipeFs.readEnd(pipe), O_RDONLY],
-      [PipeFs.writeEnd(pipe), O_WRONLY],
+      [PipeFs.readEnd(pipe), O_RDONLY | (flags & O_NONBLOCK)],
+      [PipeFs.writeEnd(pipe), O_WRONLY | (flags & O_NONBLOCK)],
     ];
     const made = descriptors.openPair(this.state, task, this.pipeMount, ends, (flags & O_CLOEXEC) !== 0);
     if (typeof made === "number") for (const [ino] of ends) this.pipes.release(ino);
     return made;
+  }
+
+  /** The descriptor names a file, and not only a place (O_PATH). */
+  isOpen(task: number, fd: number): boolean {
+    return this.state.fileOf(task, fd, false) >= 0;
   }
 
   dup(task: number, fd: number): number {

@@ -44,7 +44,7 @@ function machine() {
   take(2);
   waits.sleepOn(2, Wait.Data);
   processes.rss[2] = 3;
-  processes.brkPages[2] = 10;
+  processes.brkBytes[2] = 10 * 4096;
   processes.diskNs[2] = NS_PER_SEC / 2;
   sched.cpu[2] = 1;
   sched.nice[2] = 5;
