@@ -7,7 +7,7 @@
  * - hunt, mutants   anything that breaks; seeded bugs that must be found
  * - liars         disks that lie, as controls
  * - merge         the parts of a campaign that ran as shards
- * - show, replay, shrink   one state by its name (crash_state.ts)
+ * - show, replay, shrink   one state by its name; export: the recording (crash_state.ts)
  */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";

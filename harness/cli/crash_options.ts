@@ -6,7 +6,7 @@ import type { KernelSample } from "../crash/referee_sample.ts";
 import { choiceOption, wholeNumber } from "./args.ts";
 import type { Format } from "./output.ts";
 
-interface RecordingOptions {
+export interface RecordingOptions {
   readonly base: string;
   readonly log: string;
 }

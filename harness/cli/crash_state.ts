@@ -3,15 +3,16 @@
  * - show      what survived, and what is wrong with it; the disk as a file
  * - replay    its log, its recovery, what is there afterwards; other judges' word
  * - shrink    the fewest lost writes that still break it
+ * - export    the whole recording, for tools of other people
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { BlockImage } from "../../kernel/index.ts";
 import { formatOption } from "./args.ts";
 import { policyOption, recordingOptions } from "./crash_options.ts";
-import type { JudgeOptions } from "./crash_options.ts";
+import type { JudgeOptions, RecordingOptions } from "./crash_options.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { emit } from "./output.ts";
 
@@ -40,6 +41,10 @@ export function registerStates(crash: Command): void {
     .addOption(policyOption())
     .addOption(formatOption("json"))
     .action(shrink);
+  recordingOptions(crash.command("export"))
+    .description("Write a recording's log as dm-log-writes has it; trims become zeroes.")
+    .argument("<file>", "the new log")
+    .action(exportLog);
 }
 
 async function openState(id: string, { base, log, policy }: JudgeOptions) {
@@ -117,6 +122,14 @@ async function shrink(id: string, options: JudgeOptions): Promise<void> {
     rows: lost,
     notes: [`orrery crash show ${small} --base ${options.base} --log ${options.log}`],
   });
+}
+
+async function exportLog(path: string, { base, log }: RecordingOptions): Promise<void> {
+  const { entriesOf, loadRecorded } = await import("../crash/recorded.ts");
+  const { writeLogWrites } = await import("../crash/log_writes.ts");
+  const entries = entriesOf(loadRecorded(base, log));
+  writeFileSync(path, writeLogWrites(entries));
+  console.error(`${entries.length} entries in ${path}`);
 }
 
 interface ReplayOptions extends JudgeOptions {

@@ -14,7 +14,7 @@ import { serveNbd } from "../nbd/server.ts";
 import { bootGuest } from "../qemu/guest.ts";
 import { runFolder } from "../qemu/open_things.ts";
 import { MOUNTED } from "./guest_workload.ts";
-import { e2fsckSays, storeState } from "./referee.ts";
+import { e2fsckSays, eachBlock } from "./referee.ts";
 
 export interface KernelVerdict {
   /** Why it did not mount, or what could not be read. */
@@ -49,7 +49,20 @@ class ChangingDisk implements BlockDevice {
   }
 }
 
-const FORGET = "blockdev --flushbufs /dev/vda; echo 3 > /proc/sys/vm/drop_caches";
+const NOT_MOUNTED = 99;
+/** What the guest still knows of the disk before is of another state: it forgets it first. One round trip for all. */
+const JUDGE = [
+  "blockdev --flushbufs /dev/vda; echo 3 > /proc/sys/vm/drop_caches",
+  `mount -t ext4 /dev/vda ${MOUNTED} 2>&1 || { dmesg | tail -n 3; exit ${NOT_MOUNTED}; }`,
+  `find ${MOUNTED} -type f -exec cat {} + 2>&1 > /dev/null`,
+  `umount ${MOUNTED} 2>&1`,
+].join("; ");
+
+function diskOf(state: BlockImage, sizeBytes: number): SparseDisk {
+  const disk = new SparseDisk(sizeBytes);
+  eachBlock(state, (bytes, offset) => disk.writeAt(offset, bytes));
+  return disk;
+}
 const SAID_MAX = 160;
 
 export async function openKernelReferee(sizeBytes: number): Promise<KernelReferee> {
@@ -60,18 +73,12 @@ export async function openKernelReferee(sizeBytes: number): Promise<KernelRefere
   const image = join(folder.path, "state.img");
   return {
     async judge(state, bytes) {
-      storeState(state, image, bytes);
-      await guest.must(FORGET);
-      changing.disk = SparseDisk.load(image);
-      const mounted = await guest.run(`mount -t ext4 /dev/vda ${MOUNTED} 2>&1`);
-      if (mounted.status !== 0) {
-        const log = await guest.run("dmesg | tail -n 3");
-        return { kernel: lastWords(`${mounted.output}\n${log.output}`), left: undefined };
-      }
-      const read = await guest.run(`find ${MOUNTED} -type f -exec cat {} + 2>&1 > /dev/null; umount ${MOUNTED}`);
+      changing.disk = diskOf(state, bytes);
+      const { status, output } = await guest.run(JUDGE);
+      if (status === NOT_MOUNTED) return { kernel: lastWords(output), left: undefined };
       changing.disk.store(image);
       const left = await e2fsckSays(image);
-      return { kernel: read.output.trim() === "" ? undefined : lastWords(read.output), left };
+      return { kernel: output.trim() === "" ? undefined : lastWords(output), left };
     },
     async close() {
       await guest.cut();

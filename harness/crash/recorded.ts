@@ -4,7 +4,7 @@
  *
  * - loadRecorded(base, log)          both files, plain or packed; one clear line for what is wrong with them
  * - recordedOf(base, entries, name)  the same from memory
- * - storeLog(path, recorded)         its log in our format
+ * - entriesOf(recorded)              its log as records; storeLog(path, recorded) in a file of our format
  * - segmentsOf(recorded)             where a crash may cut: an epoch, or a part of one between two FUA writes
  *
  *   epoch    writes between two flushes: each of them may be lost, whatever the order
@@ -126,8 +126,8 @@ export function recordedOf(base: Uint8Array, entries: readonly LogEntry[], name:
 }
 
 /** Writes, flushes and markers in their order, as it was recorded. */
-export function storeLog(path: string, { writes, epochs, markers }: Recorded): void {
-  const sink = fileSink(path);
+export function entriesOf({ writes, epochs, markers }: Recorded): LogEntry[] {
+  const entries: LogEntry[] = [];
   const none = { fua: false, offset: 0, ms: 0 };
   let marker = 0;
   const markersUpTo = (epoch: number, serial: number): void => {
@@ -135,17 +135,23 @@ export function storeLog(path: string, { writes, epochs, markers }: Recorded): v
       const { text, epoch: of, writes: before } = markers[marker]!;
       if (of > epoch || (of === epoch && before > serial)) return;
       const data = Buffer.from(text);
-      sink.append({ type: LogType.Marker, ...none, length: data.length, data });
+      entries.push({ type: LogType.Marker, ...none, length: data.length, data });
     }
   };
   for (let epoch = 0; epoch + 1 < epochs.length; epoch++) {
-    if (epoch > 0) sink.append({ type: LogType.Flush, ...none, length: 0, data: undefined });
+    if (epoch > 0) entries.push({ type: LogType.Flush, ...none, length: 0, data: undefined });
     for (const { serial, offset, length, data, fua, ms } of writes.slice(epochs[epoch], epochs[epoch + 1])) {
       markersUpTo(epoch, serial);
-      sink.append({ type: data === undefined ? LogType.WriteZeroes : LogType.Write, offset, length, data, fua, ms });
+      entries.push({ type: data === undefined ? LogType.WriteZeroes : LogType.Write, offset, length, data, fua, ms });
     }
     markersUpTo(epoch, writes.length);
   }
+  return entries;
+}
+
+export function storeLog(path: string, recorded: Recorded): void {
+  const sink = fileSink(path);
+  for (const entry of entriesOf(recorded)) sink.append(entry);
   sink.close();
 }
 

@@ -20,16 +20,21 @@ const CLEAN_CODES = new Set([0, 1]);
 const SAID_LINES = 3;
 const SAID_MAX = 200;
 
+/** Blocks of the image as it is now that are not all zeroes. */
+export function eachBlock(image: BlockImage, visit: (bytes: Uint8Array, offset: number) => void): void {
+  const { blockSize } = image;
+  for (let block = 0; block < image.count; block++) {
+    const at = image.at(block);
+    if (!isZero(image.bytes, at, blockSize)) visit(image.bytes.subarray(at, at + blockSize), block * blockSize);
+  }
+}
+
 /** The image as it is now, as a file. */
 export function storeState(image: BlockImage, path: string, sizeBytes: number): void {
   const file = openSync(path, "w");
   try {
     ftruncateSync(file, sizeBytes);
-    const { blockSize } = image;
-    for (let block = 0; block < image.count; block++) {
-      const at = image.at(block);
-      if (!isZero(image.bytes, at, blockSize)) writeSync(file, image.bytes, at, blockSize, block * blockSize);
-    }
+    eachBlock(image, (bytes, offset) => writeSync(file, bytes, 0, bytes.length, offset));
   } finally {
     closeSync(file);
   }
