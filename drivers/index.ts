@@ -2,7 +2,7 @@
 export { blockRequest } from "./block/request.ts";
 export { VIRTIO_BLK_DEFAULTS, VirtioBlk, probeVirtioBlk } from "./virtio/blk.ts";
 export type { VirtioBlkOptions } from "./virtio/blk.ts";
-export { MMIO_BYTES } from "./virtio/mmio_layout.ts";
+export { Mmio, MMIO_BYTES } from "./virtio/mmio_layout.ts";
 export { mmioTransport } from "./virtio/transport_mmio.ts";
 export { pciTransport } from "./virtio/transport_pci.ts";
 export type { BarWindow } from "./pci/pci.ts";

@@ -7,7 +7,7 @@ import type { UserStart } from "../kernel/abi/program.ts";
 import { Nr } from "../kernel/abi/syscall_nr.ts";
 import { nextBelow, prng } from "../kernel/lib/prng.ts";
 import { BlockImage, bootMachine, Checker, ext4Layout, imageBuffer, imageOf, isRefusal } from "../kernel/index.ts";
-import { MACHINE_FEATURES, makeExt4, readSuper } from "../kernel/index.ts";
+import { MACHINE_FEATURES, makeExt4, readSuper, TaskKind, WAIT_NAMES } from "../kernel/index.ts";
 import type { BootedMachine, Feature } from "../kernel/index.ts";
 import { FaultPlan, HDD, NVME_SSD, SATA_SSD } from "../drivers/index.ts";
 import type { FaultRule, ServiceModel } from "../drivers/index.ts";
@@ -36,6 +36,9 @@ const FAULTS: readonly (readonly FaultRule[])[] = [
 /** Faults after which the disk need not be clean, nor an unmount succeed. */
 const harms = (rule: FaultRule): boolean => rule.kind.startsWith("eio");
 const NO_MEMORY_CALLS = new Set<number>([Nr.brk, Nr.mmap, Nr.munmap, Nr.madvise]);
+
+/** Channels on which tasks wait for tasks. */
+const QUIET = [WAIT_NAMES.indexOf("pipe"), WAIT_NAMES.indexOf("child")];
 
 /** What is broken on purpose before the tasks run. */
 type Damage = (machine: BootedMachine) => void;
@@ -109,7 +112,7 @@ function framesTaken({ memory, pages }: BootedMachine): number {
 }
 
 /** Tells the model of every piece that a pipe takes: a long write puts in several. */
-function watchPipes({ system }: BootedMachine, model: SyscallModel): void {
+function watchPipes({ system }: BootedMachine, model: SyscallModel, wrong: string[]): void {
   const { vfs, pipes } = system.tree!;
   const write = vfs.write.bind(vfs);
   const put = pipes.write.bind(pipes);
@@ -120,7 +123,8 @@ function watchPipes({ system }: BootedMachine, model: SyscallModel): void {
   };
   pipes.write = (ino, offset, from, how) => {
     const count = put(ino, offset, from, how);
-    if (count > 0) model.put(writing, count);
+    const message = count > 0 ? model.put(writing, count) : undefined;
+    if (message !== undefined) wrong.push(message);
     return count;
   };
 }
@@ -140,6 +144,7 @@ async function runCase(what: Case, seed: number, damage?: Damage): Promise<Run> 
   const model = new SyscallModel(
     {
       now: () => machine!.machine.time[0]!,
+      isThere: (pid) => rowOf(pid) !== 0,
       isAlive: (pid) => rowOf(pid) !== 0 && machine!.system.processes.killed[rowOf(pid)] === 0,
       wasKilled: (pid) => killed.has(pid),
     },
@@ -181,7 +186,7 @@ async function runCase(what: Case, seed: number, damage?: Damage): Promise<Run> 
   });
   if ("reason" in booted) return { message: `boot: ${booted.reason}`, hash: "", model };
   machine = booted;
-  watchPipes(booted, model);
+  watchPipes(booted, model, wrong);
   damage?.(booted);
   const { system } = booted;
   const windows = booted.memory === undefined ? 0 : what.tasks * WINDOW_FRAMES;
@@ -193,11 +198,26 @@ async function runCase(what: Case, seed: number, damage?: Damage): Promise<Run> 
     system.processes.check();
   }
   if (wrong.length > 0) return end(wrong[0]);
+  const lost = wrong.length === 0 ? lostWakeup(booted) : undefined;
+  if (lost !== undefined) wrong.push(lost);
   const harmed = what.faults.some(harms);
   const stopped = system.stop();
   if (wrong.length > 0) return end(wrong[0]);
   if (stopped !== 0 && !harmed) return end(`stop: ${stopped}`);
   return end(leftOver(booted, before) ?? (harmed ? undefined : judgeDisk(image)));
+}
+
+/** When all tasks wait for each other, waking them for nothing must change nothing. */
+function lostWakeup({ system, machine }: BootedMachine): string | undefined {
+  const { processes, waits, executor } = system;
+  const rows = Array.from({ length: processes.rows }, (_, p) => p).filter((p) => processes.kind[p] === TaskKind.User);
+  if (rows.some((p) => !QUIET.includes(waits.channel[p]!))) return undefined;
+  const calls = rows.map((p) => processes.calls[p]!);
+  for (const channel of QUIET) executor.wakeAll(channel);
+  system.run(machine.time[0]! + 1e8);
+  const moved = rows.find((p, n) => processes.calls[p] !== calls[n]);
+  if (moved === undefined) return undefined;
+  return `pid ${processes.pid[moved]} had nothing to wait for any more, and nobody woke it`;
 }
 
 /** What a machine at rest still holds. */

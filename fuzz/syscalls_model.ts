@@ -95,7 +95,8 @@ const newTask = (pid: number, parent: number, fds: Map<number, Descriptor>): Tas
 /** What the model asks of the machine. */
 export interface Facts {
   now(): number;
-  /** The task is there, and nobody has killed it. */
+  /** The task is there, if only to end; and it is there and nobody has killed it. */
+  isThere(pid: number): boolean;
   isAlive(pid: number): boolean;
   wasKilled(pid: number): boolean;
 }
@@ -137,13 +138,15 @@ export class SyscallModel {
     };
   }
 
-  /** A pipe has taken `count` more bytes of the write that a task is in. */
-  put(pid: number, count: number): void {
+  /** A pipe has taken `count` more bytes of the write that a task is in. What is wrong with that; undefined: nothing. */
+  put(pid: number, count: number): string | undefined {
     const { call, fds } = this.tasks.get(pid)!;
     const { args, before } = call!;
     const from = args[1]! + call!.put;
-    fds.get(args[0]!)!.file.pipe!.bytes.push(...before.subarray(from, from + count));
+    const pipe = fds.get(args[0]!)!.file.pipe!;
+    pipe.bytes.push(...before.subarray(from, from + count));
     call!.put += count;
+    return this.#isHeld(pipe, O_RDONLY, false) ? undefined : `pid ${pid}: a pipe that nobody reads took ${count} bytes`;
   }
 
   ends(task: UserTask, code: number): void {
@@ -257,7 +260,7 @@ export class SyscallModel {
   }
 
   #mayLive(pid: number): boolean {
-    return this.#facts.isAlive(pid) || !this.tasks.get(pid)!.reaped;
+    return this.#facts.isThere(pid);
   }
 
   #lowestFree({ fds }: Task, from: number): number {

@@ -21,7 +21,8 @@ import { assert } from "./lib/assert.ts";
 import type { KeyedHeap } from "./lib/keyed_heap.ts";
 import { Phase, Stat, Stop } from "./smp.ts";
 import type { Smp } from "./smp.ts";
-import type { TaskPrograms } from "./task.ts";
+import { YIELDS } from "./task.ts";
+import type { RacingCode } from "./task.ts";
 import { cpuAt } from "../sched/index.ts";
 import type { Sched, Workload } from "../sched/index.ts";
 
@@ -31,6 +32,8 @@ export interface CpuConfig {
   readonly untilNs: number;
   /** Stop when all CPUs together have switched so often. */
   readonly switchesMax: number;
+  /** Once a second, on CPU 0. */
+  readonly audit?: () => void;
 }
 
 const WATCHDOG_PERIOD_NS = 1_000_000_000;
@@ -46,7 +49,7 @@ const CALIBRATION_TURNS = 20_000;
 export class CpuLoop {
   readonly #smp: Smp;
   readonly #sched: Sched;
-  readonly #programs: TaskPrograms;
+  readonly #programs: RacingCode;
   readonly #now: () => Nanos;
   readonly #config: CpuConfig;
   readonly #cpu: number;
@@ -61,7 +64,7 @@ export class CpuLoop {
   #seenAt = 0;
   #untold = 0;
 
-  constructor(smp: Smp, sched: Sched, programs: TaskPrograms, now: () => Nanos, config: CpuConfig) {
+  constructor(smp: Smp, sched: Sched, programs: RacingCode, now: () => Nanos, config: CpuConfig) {
     this.#smp = smp;
     this.#sched = sched;
     this.#programs = programs;
@@ -140,18 +143,21 @@ export class CpuLoop {
     const p = this.#timers.first();
     this.#timers.remove(p);
     if (this.#programs.begin(p)) this.#sched.wakeNew(p, this.#cpu, 0);
-    else assert(this.#sched.wake(p, this.#cpu, WakeContext.Timer), "a timer's task does not sleep");
+    else if (this.#programs.due(p))
+      assert(this.#sched.wake(p, this.#cpu, WakeContext.Timer), "a timer's task does not sleep");
   }
 
   #watchdog(now: number): void {
     this.#smp.phase(this.#cpu, Phase.Timer);
     this.#watchdogAt = now + WATCHDOG_PERIOD_NS;
     this.#sched.watchdog();
+    this.#config.audit?.();
   }
 
   #tick(now: number): void {
     this.#smp.phase(this.#cpu, Phase.Tick);
     this.#sched.tick(this.#cpu);
+    this.#programs.tick();
     this.#tickAt = this.#tickAfter(now);
   }
 
@@ -166,6 +172,10 @@ export class CpuLoop {
     this.#smp.phase(this.#cpu, Phase.Step);
     const left = programs.step(p);
     if (left === TaskLeft.Runnable) return p;
+    if (left === YIELDS) {
+      sched.task.slice[p] = 0;
+      return this.#switch(p, TaskLeft.Preempted);
+    }
     if (left === TaskLeft.Preempted) {
       const { woken, started, reniced } = programs;
       if (woken !== 0) assert(sched.wake(woken, this.#cpu, WakeContext.Task), "a task that waits does not sleep");
@@ -173,13 +183,12 @@ export class CpuLoop {
       else if (reniced !== 0) sched.setNice(reniced, programs.nice);
       return p;
     }
-    const waits = left === TaskLeft.Sleeping && programs.timerNs < 0;
     if (programs.timerNs >= 0) this.#timers.set(p, this.#now() + programs.timerNs, 0);
     const next = this.#switch(p, left);
     if (left === TaskLeft.Dead) {
       sched.removeTask(p);
       if (programs.allExited) this.#smp.stop(Stop.Finished);
-    } else if (waits && !programs.settle(p)) {
+    } else if (!programs.settle(p)) {
       assert(sched.wake(p, this.#cpu, WakeContext.Task), "a task that was woken on its way to sleep does not sleep");
     }
     return next;
@@ -210,6 +219,7 @@ export class CpuLoop {
     const p = this.#switch(0, TaskLeft.Runnable) || this.#switch(0, TaskLeft.Runnable);
     if (p !== 0) return p;
     const smp = this.#smp;
+    this.#programs.tick();
     smp.phase(this.#cpu, Phase.Idle);
     const from = this.#now();
     const timerAt = this.#timerAt();

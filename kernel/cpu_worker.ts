@@ -4,48 +4,23 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import type { EventSink } from "./abi/machine.ts";
-import type { PolicyFactory } from "./abi/sched.ts";
 import { Arena } from "./lib/arena.ts";
 import { KernelPanic } from "./lib/assert.ts";
 import { noLocks } from "./lib/lock_ops.ts";
-import type { LockOps } from "./lib/lock_ops.ts";
-import { lock, tryLock, unlock } from "./lib/lock.ts";
 import { atomicWords } from "./lib/word_ops.ts";
 import { CpuLoop, sinceBoot } from "./cpu_loop.ts";
+import { loadPolicyFactory } from "./load_policy.ts";
 import { attachRings, ringWrite } from "./observe/ring.ts";
 import { noTrace } from "./observe/tracer.ts";
 import { checkAtRest } from "./smp_check.ts";
-import { Phase, PHASE_TEXT, Smp, Stat, Stop } from "./smp.ts";
+import { Phase, PHASE_TEXT, Smp, Stat, Stop, watchedLocks } from "./smp.ts";
 import { TaskPrograms } from "./task.ts";
 import type { CpuAnswer, CpuStart } from "./world_parallel.ts";
-import { cfs, createSched, eevdf, fifo, rr, SchedMetrics } from "../sched/index.ts";
+import { cfs, createSched, SchedMetrics } from "../sched/index.ts";
 import type { Sched } from "../sched/index.ts";
-
-const BUILT_IN: Readonly<Record<string, PolicyFactory>> = { fifo, rr, cfs, eevdf };
 
 const start = workerData as CpuStart;
 const answer = (message: CpuAnswer): void => parentPort!.postMessage(message);
-
-async function loadPolicy(): Promise<PolicyFactory> {
-  const builtIn = BUILT_IN[start.policy];
-  if (builtIn !== undefined) return builtIn;
-  const { policy } = (await import(start.policy)) as { policy?: unknown };
-  if (typeof policy !== "function") throw new Error('it exports no function "policy"');
-  return policy as PolicyFactory;
-}
-
-/** Futex locks; who has to wait for one says so. */
-const watchedLocks = (smp: Smp, cpu: number): LockOps => ({
-  lock(words, at) {
-    if (tryLock(words, at)) return;
-    const { phase } = smp.seen(cpu);
-    smp.phase(cpu, Phase.Lock);
-    lock(words, at);
-    smp.phase(cpu, phase);
-  },
-  tryLock,
-  unlock,
-});
 
 async function main(): Promise<void> {
   const { cpu, cpus, workload } = start;
@@ -56,7 +31,7 @@ async function main(): Promise<void> {
   let tracing = true;
   try {
     const { hostNowNs } = (await import(start.clock)) as { hostNowNs: () => number };
-    const policy = await loadPolicy();
+    const policy = await loadPolicyFactory(start.policy);
     const now = sinceBoot(smp, hostNowNs);
     const ring = start.rings === undefined ? undefined : attachRings(start.rings).rings[cpu]!;
     // Whatever happens is written to the ring of the CPU it happens on: a ring has one writer. The check at rest, which

@@ -66,7 +66,7 @@ export interface ExecutorParts {
 const register = (value: number): number => (Number.isFinite(value) ? Math.trunc(value) + 0 : 0);
 
 /** The one UserTask: step by step it is another task. */
-class Stepped implements UserTask {
+export class Stepped implements UserTask {
   words: Float64Array = new Float64Array(0);
   memory: Uint8Array = new Uint8Array(0);
   result = 0;
@@ -278,6 +278,8 @@ export class Executor implements TaskCode, CallKernel {
   /** A row that is used again begins anew. */
   fresh(p: number): void {
     this.#began[p] = 0;
+    // Who had the row before may have computed for longer than who has it now.
+    this.target[p] = 0;
     this.#owed[p] = 0;
     // The scheduler's account of a row begins at 0 with each task.
     this.target[p] = this.taskUserNs[p] = 0;

@@ -11,3 +11,10 @@ export interface KernelThread {
   /** When there is work though nobody wakes it, ns; Infinity: never. */
   nextAtNs(): number;
 }
+
+/** Names of kernel tasks that the file systems wake. */
+export const JBD2 = "jbd2/vda-8";
+export const FLUSHER = "kworker/u:flush";
+export const KSWAPD = "kswapd0";
+export const KCOMPACTD = "kcompactd0";
+export const REAPER = "reaper";

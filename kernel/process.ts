@@ -24,6 +24,8 @@ import type { Errno, Pfn } from "./abi/units.ts";
 import { PAGE_SIZE } from "./abi/units.ts";
 import type { Arena } from "./lib/arena.ts";
 import { assert } from "./lib/assert.ts";
+import { noLocks } from "./lib/lock_ops.ts";
+import type { LockOps } from "./lib/lock_ops.ts";
 import { nextBelow, PRNG_WORDS, seedPrng } from "./lib/prng.ts";
 
 export const Kind = { Free: 0, User: 1, Kernel: 2 } as const;
@@ -90,14 +92,20 @@ export class Processes {
   readonly #pids: Int32Array;
   readonly #memory: TaskMemory;
   readonly #seed: number;
+  /** Futex by row, of its list of frames: the task's own CPU, the OOM killer and compaction may change it. */
+  readonly #frameLocks: Int32Array;
+  readonly #locks: LockOps;
+  /** By window. */
   readonly #views: (Uint8Array | undefined)[] = [];
   /** Pid, parent, status of those that nobody has waited for; [0] how many. */
   readonly #zombies: Int32Array;
 
-  constructor(arena: Arena, rows: number, memory: TaskMemory, seed: number) {
+  constructor(arena: Arena, rows: number, memory: TaskMemory, seed: number, locks: LockOps = noLocks) {
     this.rows = rows;
     this.#memory = memory;
     this.#seed = seed;
+    this.#locks = locks;
+    this.#frameLocks = arena.i32(rows);
     this.kind = arena.u8(rows);
     this.phase = arena.u8(rows);
     this.pid = arena.i32(rows);
@@ -131,7 +139,7 @@ export class Processes {
   }
 
   static bytes(rows: number, frames: number): number {
-    return rows * (8 * (ARGS + USER_WORDS + 9) + 4 * (16 + PRNG_WORDS) + 2) + Areas.bytes(rows) + frames * 8 + 64 * 32;
+    return rows * (8 * (ARGS + USER_WORDS + 9) + 4 * (17 + PRNG_WORDS) + 2) + Areas.bytes(rows) + frames * 8 + 64 * 34;
   }
 
   /** Pids given so far. */
@@ -145,7 +153,8 @@ export class Processes {
 
   /** The window of a user task. */
   memory(p: number): Uint8Array {
-    return this.#views[p] ?? (this.#views[p] = this.#memory.bytes(this.#window[p]!, USER_BYTES));
+    const window = this.#window[p]!;
+    return (this.#views[window] ??= this.#memory.bytes(window, USER_BYTES));
   }
 
   below(p: number, bound: number): number {
@@ -161,6 +170,11 @@ export class Processes {
   makeWindow(): number | Errno {
     const window = this.#memory.window(0, WINDOW_ORDER);
     return isErr(window) ? ENOMEM : window;
+  }
+
+  /** A window of makeWindow() that no task got. */
+  dropWindow(window: number): void {
+    this.#memory.freeWindow(window, WINDOW_ORDER);
   }
 
   /** Row p becomes a user task with a window of makeWindow(). */
@@ -205,18 +219,21 @@ export class Processes {
   grow(p: number): 0 | Errno {
     const frame = this.#memory.frame(p);
     if (isErr(frame)) return frame;
+    this.#locks.lock(this.#frameLocks, p);
     const head = this.#head[p]!;
     this.#next[frame] = head;
     this.#prev[frame] = -1;
     if (head >= 0) this.#prev[head] = frame;
     this.#head[p] = frame;
     this.rss[p]!++;
+    this.#locks.unlock(this.#frameLocks, p);
     return 0;
   }
 
   /** Gives up to `pages` frames back; returns how many. */
   shrink(p: number, pages: number): number {
     let given = 0;
+    this.#locks.lock(this.#frameLocks, p);
     for (let frame = this.#head[p]!; frame >= 0 && given < pages; given++) {
       const next = this.#next[frame]!;
       this.#memory.freeFrame(frame as Pfn);
@@ -225,6 +242,7 @@ export class Processes {
       if (frame >= 0) this.#prev[frame] = -1;
     }
     this.rss[p]! -= given;
+    this.#locks.unlock(this.#frameLocks, p);
     return given;
   }
 
@@ -260,7 +278,6 @@ export class Processes {
     assert(this.#zombies[0]! < this.rows, "Processes: more zombies than rows");
     if (this.#window[p]! >= 0) this.#memory.freeWindow(this.#window[p]!, WINDOW_ORDER);
     this.#window[p] = -1;
-    this.#views[p] = undefined;
     this.kind[p] = Kind.Free;
     if (this.rowOf(this.parent[p]!) === 0) this.parent[p] = 0;
     const at = 1 + 3 * this.#zombies[0]!++;
@@ -312,6 +329,13 @@ export class Processes {
     for (let p = 1; p < this.rows; p++)
       if (this.kind[p] === Kind.User && this.parent[p] === parent && (pid === -1 || this.pid[p] === pid)) return EAGAIN;
     return 0;
+  }
+
+  /** reap() would find one. */
+  hasDead(parent: number, pid: number): boolean {
+    for (let n = 0; n < this.#zombies[0]!; n++)
+      if (this.#zombies[2 + 3 * n] === parent && (pid === -1 || this.#zombies[1 + 3 * n] === pid)) return true;
+    return false;
   }
 
   #bury(n: number): void {

@@ -16,10 +16,13 @@
  *                                  TASK      task that it runs
  *                                  WAITING   1 around its Atomics.wait on its resched word
  *   owner, a word a task           1 + CPU that runs it, 0 none: taken and released by compare-exchange
- *   timers, a heap a CPU           touched by that CPU alone; a task is in the heap of the CPU it fell asleep on
+ *   timers, a heap a CPU           touched by that CPU alone; a task is in the heap of the CPU it fell asleep on, and may
+ *                                  still be there when someone else woke it
  */
 import type { Arena } from "./lib/arena.ts";
 import { panic } from "./lib/assert.ts";
+import { lock, tryLock, unlock } from "./lib/lock.ts";
+import type { LockOps } from "./lib/lock_ops.ts";
 import { KeyedHeap } from "./lib/keyed_heap.ts";
 
 /** What a CPU is doing. Lock: it waits for one, so it is not the one to blame when nothing moves. */
@@ -110,10 +113,10 @@ export class Smp {
     this.stats = arena.f64(cpus * STATS);
     this.base = arena.f64(1);
     this.#owner = arena.i32(rows);
-    const key = arena.f64(rows);
-    const tie = arena.f64(rows);
-    const pos = arena.i32(rows);
-    this.timers = Array.from({ length: cpus }, () => new KeyedHeap(key, tie, pos, arena.i32(rows + 1), 0, rows));
+    this.timers = Array.from({ length: cpus }, () => {
+      const key = arena.f64(rows);
+      return new KeyedHeap(key, arena.f64(rows), arena.i32(rows), arena.i32(rows + 1), 0, rows);
+    });
   }
 
   // --- boot: one CPU after the other makes its instances of the tables, then the first lets all go ---
@@ -290,5 +293,18 @@ export class Smp {
 
 /** Enough for every table of a parallel machine, the user's policy's among them. */
 export function smpBytes(cpus: number, rows: number): number {
-  return 1024 * KIB + rows * 1200 + cpus * 160 * KIB + (cpus + 16) * rows * 16;
+  return 1024 * KIB + rows * 1200 + cpus * 160 * KIB + (cpus + 16) * rows * 16 + cpus * rows * 24;
 }
+
+/** Futex locks; a CPU that has to wait for one says so. */
+export const watchedLocks = (smp: Smp, cpu: number): LockOps => ({
+  lock(words, at) {
+    if (tryLock(words, at)) return;
+    const { phase } = smp.seen(cpu);
+    smp.phase(cpu, Phase.Lock);
+    lock(words, at);
+    smp.phase(cpu, phase);
+  },
+  tryLock,
+  unlock,
+});

@@ -8,10 +8,9 @@
  * - run(untilNs, steps)   as the loop's
  * - stop()                orderly shutdown: tasks end, files are closed, file systems unmounted. 0, or an errno
  */
-import { EAGAIN, EIO, EIOCBQUEUED, isErr } from "./abi/errno.ts";
+import { EAGAIN, EIO, isErr } from "./abi/errno.ts";
 import { SysEv, TaskLeft } from "./abi/events.ts";
 import type { EventSink } from "./abi/machine.ts";
-import { WAIT_COMMIT, WAIT_DATA, WAIT_JOURNAL, WAIT_METADATA, WAIT_WRITEBACK } from "./abi/page_cache.ts";
 import type { UserStart } from "./abi/program.ts";
 import { USER_BYTES } from "./abi/program.ts";
 import type { TaskStalls } from "./abi/reclaim.ts";
@@ -22,9 +21,9 @@ import { noLocks } from "./lib/lock_ops.ts";
 import { plainWords } from "./lib/word_ops.ts";
 import { CALL_COSTS } from "./call_cost.ts";
 import { Executor } from "./execute.ts";
-import { FINISH_ROUNDS_MAX } from "./abi/limits.ts";
-import { CALL_WORDS } from "./fs/vfs/file_system.ts";
+import { fileChannel } from "./file_wait.ts";
 import type { Ext4 } from "./fs/ext4/ext4.ts";
+import { FLUSHER, JBD2, REAPER } from "./kthread.ts";
 import type { KernelThread } from "./kthread.ts";
 import { lockstepLoop } from "./lockstep_loop.ts";
 import type { LockstepLoop } from "./lockstep_loop.ts";
@@ -36,6 +35,7 @@ import { memoryCalls } from "./syscall/memory.ts";
 import { taskCalls } from "./syscall/task.ts";
 import { Wait, WaitQueues } from "./wait.ts";
 import type { Disk } from "./wire_disk.ts";
+import { unmountTree } from "./wire_files.ts";
 import type { Tree } from "./wire_files.ts";
 import { createSched, SchedMetrics } from "../sched/index.ts";
 import type { Costs, Sched } from "../sched/index.ts";
@@ -241,29 +241,10 @@ export class System {
 
   /** The channel for what the VFS says that its call waits for; wakes whoever has to bring it about. */
   #fileChannel(): number {
-    const waits = this.tree!.vfs.waitingOn();
-    if (waits === undefined) return Wait.FileSystem;
-    if (waits.fs.type === "pipefs") return Wait.Pipe;
-    switch (waits.token) {
-      case WAIT_DATA:
-        return Wait.Data;
-      case WAIT_METADATA:
-        return Wait.Metadata;
-      case WAIT_JOURNAL:
-        this.wakeThread(JBD2);
-        return Wait.Journal;
-      case WAIT_COMMIT:
-        this.wakeThread(JBD2);
-        return Wait.Commit;
-      case WAIT_WRITEBACK:
-        this.wakeThread(FLUSHER);
-        this.wakeThread(JBD2);
-        return Wait.Writeback;
-      default:
-        this.wakeThread(JBD2);
-        this.wakeThread(FLUSHER);
-        return Wait.FileSystem;
-    }
+    return fileChannel(this.tree!.vfs, {
+      jbd2: () => this.wakeThread(JBD2),
+      flusher: () => this.wakeThread(FLUSHER),
+    });
   }
 
   #plug(p: number): void {
@@ -335,31 +316,11 @@ export class System {
   #unmount(): number {
     const { tree, ext4 } = this;
     if (tree === undefined) return 0;
-    const { vfs, task } = tree;
-    for (const path of ["/sys", "/proc", "/tmp", "/dev"]) this.#poll(() => vfs.umount(task, path));
-    const left = this.#poll(() => vfs.exit(task));
-    if (left !== 0 || ext4 === undefined) return left;
-    const words = new Float64Array(CALL_WORDS);
-    return this.#poll(() => ext4.unmount(words));
-  }
-
-  /** A call of the kernel's own when no task runs any more. */
-  #poll(call: () => number): number {
-    for (let round = 0; round < FINISH_ROUNDS_MAX; round++) {
-      const result = call();
-      if (result !== EIOCBQUEUED) return result;
-      if (this.ext4?.step() !== true) this.idle();
-    }
-    return EIO;
+    return unmountTree(tree, ext4, () => {
+      if (ext4?.step() !== true) this.idle();
+    });
   }
 }
-
-/** Names of kernel tasks that the file systems wake. */
-export const JBD2 = "jbd2/vda-8";
-export const FLUSHER = "kworker/u:flush";
-export const KSWAPD = "kswapd0";
-export const KCOMPACTD = "kcompactd0";
-export const REAPER = "reaper";
 
 /** Enough for every table of the machine. */
 function systemBytes({ cpus, rows, taskMemory, extraBytes }: SystemConfig): number {

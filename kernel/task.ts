@@ -51,10 +51,20 @@ export interface TaskCode {
   begin(p: number): boolean;
 }
 
+/** What a CPU of the parallel world asks of them beside: other CPUs may wake a task before its own has switched away. */
+export interface RacingCode extends Omit<TaskCode, "owe" | "depart" | "arrive"> {
+  /** After the switch away from p, which sleeps: false when a wake came meanwhile, to be carried out. */
+  settle(p: number): boolean;
+  /** Task p's timer is due, and not its start: false when someone else has woken it since it was set. */
+  due(p: number): boolean;
+  /** The CPU has its tick, or is about to idle. */
+  tick(): void;
+}
+
 /** Of a step, beside TaskLeft: the task stays runnable and lets others go first. */
 export const YIELDS = -1;
 
-export class TaskPrograms implements TaskCode {
+export class TaskPrograms implements TaskCode, RacingCode {
   /** CPU time (the scheduler's sumExec) at which the present Run ends. */
   readonly target: Float64Array;
   /** 1 while the present step is a Poll. */
@@ -173,10 +183,17 @@ export class TaskPrograms implements TaskCode {
     return this.#began[p] === 0 && Atomics.compareExchange(this.#began, p, 0, 1) === 0;
   }
 
-  /** After the switch away from p, which blocked without a timer: false when a wake came meanwhile, to be carried out. */
+  /** After the switch away from p, whose step was the last one made. */
   settle(p: number): boolean {
-    return Atomics.compareExchange(this.#wakes, p, GOING, ASLEEP) === GOING;
+    return this.timerNs >= 0 || Atomics.compareExchange(this.#wakes, p, GOING, ASLEEP) === GOING;
   }
+
+  /** Nobody else wakes a task that has a timer. */
+  due(): boolean {
+    return true;
+  }
+
+  tick(): void {}
 
   /** Where p stands, for checks of a machine at rest: steps begun, wakes kept for it (-1: it waits for one). */
   standing(p: number): { readonly began: boolean; readonly at: number; readonly laps: number; readonly kept: number } {

@@ -16,7 +16,7 @@ import type { Ext4 } from "./fs/ext4/ext4.ts";
 import type { KernelThread } from "./kthread.ts";
 import { Kind } from "./process.ts";
 import type { Processes } from "./process.ts";
-import { FLUSHER, JBD2, KCOMPACTD, KSWAPD, REAPER } from "./system.ts";
+import { FLUSHER, JBD2, KCOMPACTD, KSWAPD, REAPER } from "./kthread.ts";
 import type { System } from "./system.ts";
 import { Wait } from "./wait.ts";
 import type { Memory } from "./wire_memory.ts";
@@ -133,7 +133,13 @@ export function cacheShrinker(cache: () => PageCache | undefined): Shrinker {
   };
 }
 
-export function oomVictims({ processes, executor }: System): OomVictims {
+export function oomVictims({
+  processes,
+  executor,
+}: {
+  readonly processes: Processes;
+  readonly executor: { kill(p: number, signal: number): void };
+}): OomVictims {
   const alive = (p: number): boolean => processes.kind[p] === Kind.User && processes.killed[p] === 0;
   return {
     rows: () => processes.rows,

@@ -8,7 +8,8 @@ import type { BlockDevice, BlockRequest } from "./abi/block.ts";
 import { BlkEv } from "./abi/events.ts";
 import type { Elevator } from "./abi/elevator.ts";
 import type { Machine } from "./abi/machine.ts";
-import type { PhysAddr } from "./abi/units.ts";
+import type { IrqLine, MmioBus } from "./abi/bus.ts";
+import type { Nanos, PhysAddr } from "./abi/units.ts";
 import { assert, panic } from "./lib/assert.ts";
 import {
   BlockQueue,
@@ -21,34 +22,47 @@ import {
   VirtioBlkDevice,
   VirtioMmioWindow,
 } from "../drivers/index.ts";
-import type { FaultPlan, ServiceModel } from "../drivers/index.ts";
+import type { FaultPlan, ServiceModel, VirtioBlk } from "../drivers/index.ts";
 
-export interface DiskConfig {
+export interface MediumConfig {
   /** Whole sectors; written in place. */
   readonly image: Uint8Array;
   /** How long requests take; missing: no time at all. */
   readonly service?: ServiceModel;
+  readonly faults?: FaultPlan;
+  readonly now: () => Nanos;
+  /** Told of sectors as they become durable. */
+  readonly durable?: (sector: number, bytes: Uint8Array) => void;
+}
+
+export interface DiskConfig extends Omit<MediumConfig, "now" | "durable"> {
   readonly elevator: Elevator;
   /** Rows of the accounts by task. */
   readonly tasks: number;
-  readonly faults?: FaultPlan;
 }
 
-export interface Disk {
+/** The driver's side. */
+export interface DrivenDisk {
   readonly device: BlockDevice;
   readonly queue: BlockQueue;
-  readonly medium: SimDisk;
-  /** When the device ends something next, or the elevator wants to be asked again. */
+  readonly driver: VirtioBlk;
+  /** When the elevator wants to be asked again, or the device ends something, if that is known here. */
   nextAtNs(): number;
-  /** The device works; then its driver can be polled. */
+  /** A device in the same thread works; then its driver can be polled. */
   work(): void;
   /** Requests that the device has ended since boot, as seen by who polled. */
   ended(): number;
+  /** Requests that have been taken and have not ended. */
+  inFlight(): number;
   /** Time in which it had any request in flight, ns. */
   busyNs(): number;
 }
 
-const MMIO_BASE = 0x1000_1000 as PhysAddr;
+export interface Disk extends DrivenDisk {
+  readonly medium: SimDisk;
+}
+
+export const DISK_MMIO_BASE = 0x1000_1000 as PhysAddr;
 /** Slots of the driver, each with a bounce buffer: in the kernel's part of RAM. */
 const SLOTS = 64;
 const OP_SHIFT = 8;
@@ -94,6 +108,10 @@ class Traced implements BlockDevice {
     return ended;
   }
 
+  get inside(): number {
+    return this.#inside;
+  }
+
   get busyNs(): number {
     return this.#busyNs + (this.#inside > 0 ? this.#machine.now() - this.#sinceNs : 0);
   }
@@ -105,34 +123,64 @@ class Traced implements BlockDevice {
 
 export function bootDisk(ram: SharedArrayBuffer, machine: Machine, cpu: () => number, config: DiskConfig): Disk {
   const bus = new SimBus();
+  const line = bus.line();
+  const { medium, blk, window } = makeDisk(ram, line, { ...config, now: machine.now });
+  bus.attach(DISK_MMIO_BASE, MMIO_BYTES, window);
+  const driven = driveDisk(ram, bus, line, machine, cpu, config);
+  return {
+    ...driven,
+    medium,
+    // The clock counts whole nanoseconds; a service time may end between two.
+    nextAtNs: () => Math.ceil(Math.min(medium.nextAtNs, driven.queue.wakeAtNs)),
+    work: () => blk.step(),
+  };
+}
+
+/** The device's side: a disk behind virtio-blk behind a window of registers. */
+export function makeDisk(
+  ram: SharedArrayBuffer,
+  line: { raise(): void },
+  { image, now, service, faults, durable }: MediumConfig,
+): { readonly medium: SimDisk; readonly blk: VirtioBlkDevice; readonly window: VirtioMmioWindow } {
+  assert(image.length % 512 === 0, "makeDisk: an image of whole sectors");
   const dma = new SimRam(ram);
-  const { image, service } = config;
-  assert(image.length % 512 === 0, "bootDisk: an image of whole sectors");
   const medium = new SimDisk({
     sectors: image.length / 512,
     image,
     atomicBytes: 512,
-    now: machine.now,
+    now,
     ...(service === undefined ? {} : { service }),
-    ...(config.faults === undefined ? {} : { faults: config.faults }),
+    ...(faults === undefined ? {} : { faults }),
+    ...(durable === undefined ? {} : { durable }),
   });
   const blk = new VirtioBlkDevice({ dma, bytes: dma.bytes }, medium);
-  const line = bus.line();
-  bus.attach(MMIO_BASE, MMIO_BYTES, new VirtioMmioWindow(blk.virtio, line));
-  const transport = mmioTransport(bus, MMIO_BASE, line);
+  return { medium, blk, window: new VirtioMmioWindow(blk.virtio, line) };
+}
+
+/** The driver's side, of a device that answers on `bus`; its rings and buffers lie in `ram`. */
+export function driveDisk(
+  ram: SharedArrayBuffer,
+  bus: MmioBus,
+  line: IrqLine,
+  machine: Machine,
+  cpu: () => number,
+  { elevator, tasks }: Pick<DiskConfig, "elevator" | "tasks">,
+): DrivenDisk {
+  const dma = new SimRam(ram);
+  const transport = mmioTransport(bus, DISK_MMIO_BASE, line);
   const driver = typeof transport === "number" ? transport : probeVirtioBlk(dma, transport, { queueSize: SLOTS });
-  if (typeof driver === "number") return panic("bootDisk: the disk does not answer", driver);
+  if (typeof driver === "number") return panic("driveDisk: the disk does not answer", driver);
   const issued = new Traced(driver, machine, cpu, BlkEv.RqIssue, BlkEv.RqComplete);
-  const queue = new BlockQueue(issued, { elevator: config.elevator, now: machine.now, tasks: config.tasks });
+  const queue = new BlockQueue(issued, { elevator, now: machine.now, tasks });
   const device = new Traced(queue, machine, cpu, BlkEv.RqInsert);
   return {
     device,
     queue,
-    medium,
-    // The clock counts whole nanoseconds; a service time may end between two.
-    nextAtNs: () => Math.ceil(Math.min(medium.nextAtNs, queue.wakeAtNs)),
-    work: () => blk.step(),
+    driver,
+    nextAtNs: () => queue.wakeAtNs,
+    work: () => undefined,
     ended: () => device.ended,
+    inFlight: () => device.inside,
     busyNs: () => issued.busyNs,
   };
 }

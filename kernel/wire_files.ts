@@ -9,7 +9,8 @@
 import type { EvictPolicyType } from "./abi/evict.ts";
 import type { Machine } from "./abi/machine.ts";
 import type { PageCache } from "./abi/page_cache.ts";
-import { isErr } from "./abi/errno.ts";
+import { EIO, EIOCBQUEUED, isErr } from "./abi/errno.ts";
+import { FINISH_ROUNDS_MAX } from "./abi/limits.ts";
 import { BOOT_SEC } from "./abi/units.ts";
 import { assert } from "./lib/assert.ts";
 import { growingArena } from "./lib/growing_arena.ts";
@@ -25,9 +26,10 @@ import { procFs } from "./fs/pseudo/proc.ts";
 import { sysFs } from "./fs/pseudo/sysfs.ts";
 import type { LiveDirs, PseudoNode } from "./fs/pseudo/pseudo_fs.ts";
 import { Tmpfs } from "./fs/tmpfs/tmpfs.ts";
+import { CALL_WORDS } from "./fs/vfs/file_system.ts";
 import type { FileSystem } from "./fs/vfs/file_system.ts";
 import { finish, Vfs } from "./fs/vfs/vfs.ts";
-import type { Disk } from "./wire_disk.ts";
+import type { DrivenDisk } from "./wire_disk.ts";
 import type { Memory } from "./wire_memory.ts";
 import { Filemap, pageCacheOf } from "../mm/index.ts";
 
@@ -67,7 +69,7 @@ export function bootPageCache(memory: Memory, machine: Machine, policy: EvictPol
 }
 
 export interface DiskMount {
-  readonly disk: Disk;
+  readonly disk: DrivenDisk;
   readonly memory: Memory;
   readonly pages: CachedPages;
   readonly machine: Machine;
@@ -158,4 +160,21 @@ export function bootTree(parts: TreeParts): Tree {
   pipes.reset();
   vfs.mountPipes(vfs.attachFs(pipes), pipes);
   return { vfs, pipes, task };
+}
+
+/** Unmounts everything when nobody has anything open: 0, or an errno. `turn` lets journal and disk go on. */
+export function unmountTree({ vfs, task }: Tree, ext4: Ext4 | undefined, turn: () => void): number {
+  const poll = (call: () => number): number => {
+    for (let round = 0; round < FINISH_ROUNDS_MAX; round++) {
+      const result = call();
+      if (result !== EIOCBQUEUED) return result;
+      turn();
+    }
+    return EIO;
+  };
+  for (const path of ["/sys", "/proc", "/tmp", "/dev"]) poll(() => vfs.umount(task, path));
+  const left = poll(() => vfs.exit(task));
+  if (left !== 0 || ext4 === undefined) return left;
+  const words = new Float64Array(CALL_WORDS);
+  return poll(() => ext4.unmount(words));
 }

@@ -18,6 +18,7 @@ import { noLocks } from "./lib/lock_ops.ts";
 import type { LockOps } from "./lib/lock_ops.ts";
 import type { TaskMemory } from "./process.ts";
 import { GFP, PageAlloc } from "../mm/index.ts";
+import type { PageAllocConfig } from "../mm/index.ts";
 
 /** What the kernel's image and the drivers' rings and bounce buffers take, frames: 10 MiB. */
 const DRIVER_FRAMES = 2560;
@@ -36,13 +37,22 @@ export interface Memory {
   readonly managed: number;
   /** Takes frames for something that lies elsewhere (the buffer cache); false: there are not so many. */
   reserve(frames: number): boolean;
+  /** Frames taken so. */
+  reserved(): number;
 }
 
-export function bootMemory(bytes: number, cpus: number, cpu: () => number, locks: LockOps = noLocks): Memory {
+/** `shared`: RAM and the allocator's map as another worker has made them. */
+export function bootMemory(
+  bytes: number,
+  cpus: number,
+  cpu: () => number,
+  locks: LockOps = noLocks,
+  shared?: { readonly ram: SharedArrayBuffer; readonly map: SharedArrayBuffer },
+): Memory {
   assert(bytes >= MEMORY_BYTES_MIN && bytes % PAGE_SIZE === 0, "bootMemory: whole pages, 32 MiB or more");
   const frames = bytes / PAGE_SIZE;
-  const ram = new SharedArrayBuffer(bytes);
-  const mm = new PageAlloc({
+  const ram = shared?.ram ?? new SharedArrayBuffer(bytes);
+  const config: PageAllocConfig = {
     zones: [
       { name: "DMA", start: 0, end: DMA_FRAMES },
       { name: "DMA32", start: DMA_FRAMES, end: frames },
@@ -50,7 +60,8 @@ export function bootMemory(bytes: number, cpus: number, cpu: () => number, locks
     cpus,
     reserved: [[0, DRIVER_FRAMES]],
     locks,
-  });
+  };
+  const mm = new PageAlloc(config, shared?.map);
   return { ...takers(mm, ram, cpu), ram, mm, managed: frames - DRIVER_FRAMES };
 }
 
@@ -63,13 +74,14 @@ function takers(
   mm: PageAlloc,
   ram: SharedArrayBuffer,
   cpu: () => number,
-): Pick<Memory, "frames" | "tasks" | "reserve"> {
+): Pick<Memory, "frames" | "tasks" | "reserve" | "reserved"> {
   const views: (Uint8Array | undefined)[] = [];
   const bytes = (frame: number, length: number): Uint8Array => new Uint8Array(ram, frame * PAGE_SIZE, length);
   const frames: Frames = {
     alloc: () => mm.alloc(cpu(), GFP_CACHE, 0, OWNER_KERNEL),
     free: (frame) => mm.free(cpu(), frame, 0),
-    bytes: (frame) => (views[frame] ??= bytes(frame, PAGE_SIZE)),
+    bytes: (frame, count = 1) =>
+      count === 1 ? (views[frame] ??= bytes(frame, PAGE_SIZE)) : bytes(frame, count * PAGE_SIZE),
   };
   const tasks: TaskMemory = {
     frames: ram.byteLength / PAGE_SIZE,
@@ -79,11 +91,12 @@ function takers(
     frame: (p) => mm.alloc(cpu(), GFP_ANON, 0, p),
     freeFrame: (frame) => mm.free(cpu(), frame, 0),
   };
+  let taken = 0;
   const reserve = (count: number): boolean => {
-    for (let n = 0; n < count; n++) if (isErr(mm.alloc(cpu(), GFP_WINDOW, 0, OWNER_KERNEL))) return false;
+    for (let n = 0; n < count; n++, taken++) if (isErr(mm.alloc(cpu(), GFP_WINDOW, 0, OWNER_KERNEL))) return false;
     return true;
   };
-  return { frames, tasks, reserve };
+  return { frames, tasks, reserve, reserved: () => taken };
 }
 
 /** Windows without a page allocator (memory is off): there is a window for every task, and no anonymous page. */

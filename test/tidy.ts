@@ -35,6 +35,10 @@ const NODE_INSIDE: Readonly<Record<string, readonly string[]>> = {
   "kernel/observe/hash.ts": ["node:crypto"],
   "kernel/world_parallel.ts": ["node:worker_threads"],
   "kernel/cpu_worker.ts": ["node:worker_threads"],
+  "kernel/parallel/parallel_machine.ts": ["node:worker_threads"],
+  "kernel/parallel/cpu_worker.ts": ["node:worker_threads"],
+  "kernel/parallel/storage_worker.ts": ["node:worker_threads"],
+  "kernel/parallel/disk_worker.ts": ["node:worker_threads"],
 };
 
 /** Files that are started by path and so imported by nobody. */

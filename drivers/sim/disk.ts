@@ -35,6 +35,8 @@ export interface SimDiskOptions {
   readonly service?: ServiceModel;
   readonly now?: () => Nanos;
   readonly faults?: FaultPlan;
+  /** With a volatile cache: told of sectors as they become durable. */
+  readonly durable?: (sector: number, bytes: Uint8Array) => void;
 }
 
 interface InFlight {
@@ -78,7 +80,7 @@ export class SimDisk implements BlockDevice {
     };
     this.image = options.image ?? new Uint8Array(sectors * SECTOR_SIZE);
     assert(this.image.length === sectors * SECTOR_SIZE, "SimDisk: the image has the disk's size");
-    if (options.atomicBytes !== undefined) this.cache = new DiskCache(this.image, options.atomicBytes);
+    if (options.atomicBytes !== undefined) this.cache = new DiskCache(this.image, options.atomicBytes, options.durable);
     this.faults = faults;
     if (faults?.has("stale-read") === true) this.#before = this.image.slice();
     this.#service = service;

@@ -32,10 +32,14 @@ export class DiskCache {
   /** By sector: serial of the write that is durable there. */
   readonly #durableSerial: Float64Array;
 
-  constructor(image: Uint8Array, atomicBytes: number) {
+  readonly #durable: ((sector: number, bytes: Uint8Array) => void) | undefined;
+
+  /** `durable` is told of sectors that become so. */
+  constructor(image: Uint8Array, atomicBytes: number, durable?: (sector: number, bytes: Uint8Array) => void) {
     assert(atomicBytes === 512 || atomicBytes === 4096, "DiskCache: the atomic sector is 512 or 4096 bytes");
     this.#image = image;
     this.atomicBytes = atomicBytes;
+    this.#durable = durable;
     this.#durableSerial = new Float64Array(image.length / SECTOR_SIZE);
   }
 
@@ -74,6 +78,17 @@ export class DiskCache {
       const at = sector * SECTOR_SIZE;
       const chunk = this.#chunks.get(Math.floor(at / CHUNK_BYTES))!;
       chunk.set(write.bytes.subarray(i * SECTOR_SIZE, (i + 1) * SECTOR_SIZE), at % CHUNK_BYTES);
+    }
+    if (this.#durable !== undefined) this.#tell(write, this.#durable);
+  }
+
+  /** The runs of sectors of which this write is what is durable. */
+  #tell({ sector, bytes, serial }: CachedWrite, durable: (sector: number, bytes: Uint8Array) => void): void {
+    const sectors = bytes.length / SECTOR_SIZE;
+    for (let from = 0, to = 0; from < sectors; from = to) {
+      const ours = this.#durableSerial[sector + from] === serial;
+      for (to = from + 1; to < sectors && (this.#durableSerial[sector + to] === serial) === ours;) to++;
+      if (ours) durable(sector + from, bytes.subarray(from * SECTOR_SIZE, to * SECTOR_SIZE));
     }
   }
 

@@ -1,7 +1,7 @@
 /** Register window of a simulated virtio-mmio device (VirtIO 1.2, 4.2.2), version 2. */
 import type { Width } from "../../kernel/abi/bus.ts";
 import { MMIO_MAGIC_VALUE, MMIO_VERSION, Mmio } from "../virtio/mmio_layout.ts";
-import type { RegisterWindow, SimLine } from "./bus.ts";
+import type { RegisterWindow } from "./bus.ts";
 import { WireSink } from "./virtio_device.ts";
 import type { VirtioDevice } from "./virtio_device.ts";
 
@@ -28,7 +28,7 @@ export class VirtioMmioWindow implements RegisterWindow {
   #driverSelect = 0;
   #queueSelect = 0;
 
-  constructor(device: VirtioDevice, line: SimLine) {
+  constructor(device: VirtioDevice, line: { raise(): void }) {
     this.#device = device;
     this.#sink = new WireSink(() => line.raise());
     device.irq = this.#sink;

@@ -8,7 +8,7 @@ import { Wait } from "../wait.ts";
 import type { CallGroup, CallKernel } from "./call.ts";
 
 /** clone: the signal for the parent, alone: a fork. */
-const SIGCHLD = 17;
+export const SIGCHLD = 17;
 const WNOHANG = 1;
 const PRIO_PROCESS = 0;
 /** Clocks that can be asked for, and the second at which they were when the machine began. */

@@ -1,7 +1,7 @@
 /** How tasks are stepped: numbers nobody answers, what registers hold, and tasks that are killed wherever they are. */
 import { describe, expect, it } from "vitest";
 import { EBADF, EFAULT, ENOSYS } from "../../kernel/abi/errno.ts";
-import { AT_FDCWD, O_CREAT, O_RDWR } from "../../kernel/abi/fcntl.ts";
+import { AT_FDCWD, O_CREAT, O_DSYNC, O_RDWR } from "../../kernel/abi/fcntl.ts";
 import { Nr, NR_MAX } from "../../kernel/abi/syscall_nr.ts";
 import type { BootedMachine } from "../../kernel/index.ts";
 import { HDD } from "../../drivers/index.ts";
@@ -86,6 +86,14 @@ const WAITERS: Readonly<Record<string, Body>> = {
       yield* call(Nr.fsync, fd);
     }
   },
+  "a file that changes its length": function* (t) {
+    const fd = yield* call(Nr.openat, AT_FDCWD, text(t, `/${t.pid}`), O_RDWR | O_CREAT | O_DSYNC, 0o600);
+    for (;;) {
+      yield* call(Nr.write, fd, 4096, 60_000);
+      yield* call(Nr.fallocate, fd, 0, 0, 400_000);
+      yield* call(Nr.ftruncate, fd, 0);
+    }
+  },
   names: function* (t) {
     for (let n = 0; ; n++) {
       yield* call(Nr.mkdirat, AT_FDCWD, text(t, `/d${t.pid}.${n % 50}`), 0o700);
@@ -151,4 +159,29 @@ it("a child that a parent waits for can be killed, and the parent is told by whi
   system.executor.kill(row!, SIGKILL);
   runToEnd(started);
   expect(found).toEqual([SIGKILL]);
+});
+
+it("who waits for a pipe is woken when its other end is closed, by a close and by an exit", async () => {
+  for (const byExit of [false, true]) {
+    const read: number[] = [];
+    const started = await start([
+      scripted(
+        function* (t) {
+          yield* call(Nr.pipe2, 4096, 0);
+          const pid = yield* call(Nr.clone, 17);
+          yield* compute(5_000_000);
+          if (byExit) return;
+          yield* call(Nr.close, int32(t, 4100));
+          expect(yield* call(Nr.wait4, pid, 0, 0)).toBe(pid);
+        },
+        function* (t) {
+          yield* call(Nr.close, int32(t, 4100));
+          read.push(yield* call(Nr.read, int32(t, 4096), 8192, 10));
+        },
+      ),
+    ]);
+    started.machine.system.run(1e9);
+    expect([read, started.machine.system.executor.live]).toEqual([[0], 0]);
+    runToEnd(started);
+  }
 });

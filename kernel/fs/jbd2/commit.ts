@@ -94,23 +94,24 @@ export function stepCommit(j: JournalState): boolean {
   }
 }
 
-/** When the running transaction, of which there is one, shall be closed. */
-function dueNs(j: JournalState): number {
+/** When the running transaction, of which there is one, shall be closed. One look at the clock: it may move. */
+function dueNs(j: JournalState, nowNs: number): number {
   const { words, buffers } = j;
   const isAsked = words[J.Requested] !== 0 || words[J.Emptying] !== 0 || buffers.pressed;
-  return isAsked ? Math.min(j.now(), words[J.ExpiresNs]!) : words[J.ExpiresNs]!;
+  return isAsked ? Math.min(nowNs, words[J.ExpiresNs]!) : words[J.ExpiresNs]!;
 }
 
 /** As Jbd2.nextAtNs. */
 export function nextCommitNs(j: JournalState): number {
   const isBusy = j.words[J.Phase] !== Phase.Idle || isFastCommitting(j);
-  return j.words[J.Live] === 0 || isBusy ? Infinity : dueNs(j);
+  return j.words[J.Live] === 0 || isBusy ? Infinity : dueNs(j, j.now());
 }
 
 function lock(j: JournalState): boolean {
   const { words, buffers } = j;
   if (words[J.Live] === 0) return false;
-  if (j.now() < dueNs(j) || isFastCommitting(j)) return false;
+  const nowNs = j.now();
+  if (nowNs < dueNs(j, nowNs) || isFastCommitting(j)) return false;
   words[J.CommitReserved] = reserved(j);
   words[J.CommitTid] = words[J.Tid]!;
   words[J.CommitStart] = words[J.Head]!;

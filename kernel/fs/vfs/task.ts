@@ -32,6 +32,12 @@ function freeTable(v: VfsState): number {
   return -1;
 }
 
+export function countTasks(v: VfsState): number {
+  let count = 0;
+  for (let task = 0; task < v.tasks; task++) count += v.taskGet(task, TASK.used);
+  return count;
+}
+
 /** EAGAIN: the table of tasks is full. */
 export function newTask(v: VfsState, cred: TaskCred): number | Errno {
   const task = freeRow(v);

@@ -126,6 +126,15 @@ export class Vfs {
     return run(this.state, task, () => tasks.execTask(this.state, task));
   }
 
+  /** Tasks, and open files of all of them. */
+  taskCount(): number {
+    return tasks.countTasks(this.state);
+  }
+
+  openFiles(): number {
+    return this.state.openFiles;
+  }
+
   setCred(task: number, cred: tasks.TaskCred): number {
     return tasks.setCred(this.state, task, cred);
   }

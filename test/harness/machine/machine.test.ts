@@ -10,6 +10,7 @@ import type { MachineOptions } from "../../../harness/machine/machine.ts";
 import { reportOf, reportRows } from "../../../harness/machine/report.ts";
 import { runMachine } from "../../../harness/machine/run.ts";
 import { restore, snapshotOf } from "../../../harness/machine/snapshot.ts";
+import { WORKLOADS } from "../../../userspace/index.ts";
 import { nextBelow, prng } from "../../../kernel/lib/prng.ts";
 
 const TINY: MachineOptions = {
@@ -42,12 +43,12 @@ describe("the lockstep machine", () => {
     whole.run(untilNs);
     const { events, eventLogHash } = reportOf(whole);
     const random = prng(7);
-    for (let n = 0; n < 20; n++) {
-      const machine = await openMachine(TINY);
-      machine.run(Infinity, nextBelow(random, events));
+    const points = Array.from({ length: 20 }, () => nextBelow(random, events)).sort((a, b) => a - b);
+    const machine = await openMachine(TINY);
+    for (const point of points) {
+      // The one that is saved goes on: the snapshot is its own.
+      if (point > machine.booted.system.steps()) machine.run(Infinity, point - machine.booted.system.steps());
       const snapshot = structuredClone(snapshotOf(machine));
-      // The one that was saved goes on elsewhere: the snapshot is its own.
-      machine.run(untilNs + 5 * MS);
       const fork = await restore(snapshot);
       expect(snapshotOf(fork)).toEqual(snapshot);
       fork.run(untilNs);
@@ -85,6 +86,13 @@ describe("the lockstep machine", () => {
     memory!.mm.drainAll(1);
     const free = memory!.mm.zones.reduce((sum, { words }) => sum + words[16]!, 0);
     expect(memory!.managed - free - pages!.cache.cached()).toBe(Math.floor(memory!.managed / 16));
+  });
+
+  it.each(WORKLOADS.map(({ name }) => name))("runs %s, and its files hold what was promised", async (workload) => {
+    const { report, verdict } = await runMachine({ options: { ...TINY, disk: "new:256M", workload }, seconds: 0.12 });
+    expect(verdict.broken).toEqual([]);
+    expect(verdict.damage).toBe(0);
+    expect(report.tasks.some(({ calls }) => calls > 10)).toBe(true);
   });
 
   it("reports figures of every wing", async () => {

@@ -1,0 +1,78 @@
+/** The worker thread of one CPU of a booted parallel machine: CpuLoop over RacingTasks. */
+import { parentPort, workerData } from "node:worker_threads";
+import { Arena } from "../lib/arena.ts";
+import { CpuLoop, sinceBoot } from "../cpu_loop.ts";
+import { loadPolicyFactory } from "../load_policy.ts";
+import { memoryCalls } from "../syscall/memory.ts";
+import { Phase, Smp, Stop, watchedLocks } from "../smp.ts";
+import { checkMachine } from "./check.ts";
+import { failureOf } from "./worker_answer.ts";
+import { attachCpuReclaim } from "./reclaim.ts";
+import { RacingTasks } from "./racing_tasks.ts";
+import { joinMemory, joinTables, loadStarts, traceOf } from "./share.ts";
+import type { MachineShare } from "./share.ts";
+import type { WorkerAnswer } from "./worker_answer.ts";
+import { reaper } from "../threads.ts";
+import { Life, StoragePort } from "./port.ts";
+
+const AUDIT_LATE_NS = 1_000_000_000;
+
+export interface CpuStart {
+  readonly share: MachineShare;
+  readonly cpu: number;
+}
+
+const { share, cpu } = workerData as CpuStart;
+const answer = (message: WorkerAnswer): void => parentPort!.postMessage(message);
+
+async function main(): Promise<void> {
+  const { cpus, rows, tickNs } = share;
+  const arena = new Arena(share.arena);
+  const smp = new Smp(arena, cpus, rows);
+  const port = new StoragePort(arena, rows);
+  try {
+    const { hostNowNs } = (await import(share.clock)) as { hostNowNs: () => number };
+    const policy = await loadPolicyFactory(share.policy);
+    const starts = await loadStarts(share);
+    const now = sinceBoot(smp, hostNowNs);
+    const trace = traceOf(share, cpu, now);
+    smp.awaitTurn(cpu);
+    const locks = watchedLocks(smp, cpu);
+    const memory = joinMemory(share, cpu, locks);
+    const tables = joinTables({ share, arena, smp, row: cpu, policy, starts, locks, now, trace, memory, port });
+    const { sched, processes } = tables;
+    const tasks = new RacingTasks({ tables, arena, rows, cpu, now, trace });
+    tasks.answer(memoryCalls({ kernel: tasks, pagesMax: memory.managed }));
+    attachCpuReclaim(tables, tasks, share, arena);
+    const config = { cpu, tickNs, untilNs: Infinity, switchesMax: Infinity };
+    const audit = cpu === 0 ? (): void => tasks.audit(AUDIT_LATE_NS) : undefined;
+    const loop = new CpuLoop(smp, sched, tasks, now, { ...config, ...(audit === undefined ? {} : { audit }) });
+    // The rows behind the workload's: the same in every worker.
+    const threads = [reaper(processes)];
+    for (const [index, thread] of threads.entries()) tasks.runThread(1 + starts.length + index, thread);
+    smp.endTurn(cpu, sched.cpu.reschedWords);
+    if (cpu === 0) {
+      smp.awaitTurn(cpus + 1);
+      for (const [index, start] of starts.entries())
+        smp.timers[index % cpus]!.set(tasks.spawn(start, index, index % cpus), now() + (start.startNs ?? 0), 0);
+      for (const [index, thread] of threads.entries())
+        smp.timers[index % cpus]!.set(tasks.spawnThread(thread, index % cpus), now(), 0);
+      port.move(Life.Boot, Life.Run);
+      smp.go();
+      answer({ kind: "ready", atNs: now() });
+    }
+    smp.awaitGo();
+    loop.run();
+    smp.stopped(cpu === 0);
+    const failed = smp.stopReason === Stop.Failed;
+    const atRest = cpu === 0 && !failed ? checkMachine(tables) : undefined;
+    answer({ kind: "cpu", endNs: now(), lost: tasks.lost, ejected: sched.ejectMessage(), atRest });
+  } catch (thrown) {
+    smp.stop(Stop.Failed);
+    const { phase, task } = smp.seen(cpu);
+    answer(failureOf(thrown, phase, task));
+  }
+  smp.phase(cpu, Phase.Done);
+}
+
+await main();

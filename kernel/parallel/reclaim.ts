@@ -1,0 +1,45 @@
+/**
+ * What happens on a CPU of a parallel machine when memory is short: the page cache is the storage worker's, so nothing is
+ * reclaimed here. kswapd, which works there, is woken; the call fails for now, its task sleeps on Wait.Memory and tries
+ * again when kswapd has got frames. A task is killed only when the page cache has no pages left to give.
+ */
+import type { Arena } from "../lib/arena.ts";
+import { assert } from "../lib/assert.ts";
+import { tryLock, unlock } from "../lib/lock.ts";
+import type { RacingTasks } from "./racing_tasks.ts";
+import type { MachineShare, Tables } from "./share.ts";
+import { oomVictims } from "../threads.ts";
+import { attachReclaim } from "../../mm/index.ts";
+
+/** Pages of the page cache that it may keep: not worth waiting for. */
+const CACHE_MIN = 64;
+
+export function attachCpuReclaim(tables: Tables, tasks: RacingTasks, share: MachineShare, arena: Arena): void {
+  const { memory, port, processes, sleepers } = tables;
+  const { mm } = memory;
+  const oomLock = arena.i32(1);
+  if (!share.features.includes("KSWAPD")) return;
+  const cache = { name: "page cache", count: () => port.clean, scan: () => 0 };
+  const found = oomVictims({ processes, executor: tasks });
+  // Its row is its own until it has left the table, which takes the same lock.
+  const victims = { ...found, kill: (p: number) => sleepers.locked(() => found.kill(p)) };
+  const { vmscan } = attachReclaim(mm, { shrinkers: [cache], victims }, share);
+  assert(mm.config.cpus === share.cpus + 1, "attachCpuReclaim: storage has lists of its own");
+  const { hooks } = mm;
+  mm.hooks = {
+    ...hooks,
+    wakeKswapd: (cpu, zone, order) => {
+      if (vmscan.awake) return;
+      vmscan.wake(cpu, zone, order);
+      port.ring();
+    },
+    reclaim: () => 0,
+    compact: () => false,
+    outOfMemory: (cpu, gfp, order) => {
+      if (port.cached > CACHE_MIN || !tryLock(oomLock, 0)) return false;
+      const killed = hooks.outOfMemory(cpu, gfp, order);
+      unlock(oomLock, 0);
+      return killed;
+    },
+  };
+}

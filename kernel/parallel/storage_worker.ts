@@ -1,0 +1,157 @@
+/** The worker thread of a parallel machine's storage: mounts the disk, then serves calls on files (storage_loop.ts). */
+import { parentPort, workerData } from "node:worker_threads";
+import { isErr } from "../abi/errno.ts";
+import type { Machine } from "../abi/machine.ts";
+import { resolveFeatures } from "../config.ts";
+import { Arena } from "../lib/arena.ts";
+import { assert } from "../lib/assert.ts";
+import { futexLocks } from "../lib/lock_ops.ts";
+import { nextBelow, prng } from "../lib/prng.ts";
+import { sinceBoot } from "../cpu_loop.ts";
+import { isRefusal } from "../fs/ext4/super.ts";
+import type { Refusal } from "../fs/ext4/super.ts";
+import type { Ext4 } from "../fs/ext4/ext4.ts";
+import type { MountOptions } from "../fs/ext4/mount_options.ts";
+import { loadPolicyFactory } from "../load_policy.ts";
+import { Smp, Stop } from "../smp.ts";
+import { cacheShrinker } from "../threads.ts";
+import { driveDisk } from "../wire_disk.ts";
+import type { DrivenDisk } from "../wire_disk.ts";
+import { bootPageCache, bootTree, mountDisk } from "../wire_files.ts";
+import type { CachedPages, Tree } from "../wire_files.ts";
+import { Wait } from "../wait.ts";
+import { DiskMailbox, mailboxBus } from "./disk_mailbox.ts";
+import { StoragePort } from "./port.ts";
+import { joinMemory, joinTables, loadStarts, traceOf } from "./share.ts";
+import type { MachineShare } from "./share.ts";
+import { StorageLoop } from "./storage_loop.ts";
+import { failureOf } from "./worker_answer.ts";
+import type { WorkerAnswer } from "./worker_answer.ts";
+import { ELEVATORS } from "../../drivers/index.ts";
+import { attachReclaim, EVICT_POLICIES } from "../../mm/index.ts";
+
+export interface StorageStart {
+  readonly share: MachineShare;
+  /** Missing: there is no disk. */
+  readonly mailbox: SharedArrayBuffer | undefined;
+  /** Names. */
+  readonly elevator: string;
+  readonly evict: string;
+  readonly mount: MountOptions | undefined;
+  readonly version: string;
+}
+
+const TMP_PAGES = 1024;
+const IDLE_MS = 1000;
+
+const start = workerData as StorageStart;
+const { share } = start;
+const answer = (message: WorkerAnswer): void => parentPort!.postMessage(message);
+const named = <T extends { readonly name: string }>(choices: readonly T[], name: string): T => {
+  const found = choices.find((choice) => choice.name === name);
+  assert(found !== undefined, "storage: nothing has this name");
+  return found;
+};
+
+async function main(): Promise<void> {
+  const { cpus, rows, seed } = share;
+  const row = cpus;
+  const arena = new Arena(share.arena);
+  const smp = new Smp(arena, cpus, rows);
+  const port = new StoragePort(arena, rows);
+  let doing = "boots";
+  try {
+    const box = start.mailbox === undefined ? undefined : new DiskMailbox(start.mailbox);
+    const on = resolveFeatures(share.features);
+    const { hostNowNs } = (await import(share.clock)) as { hostNowNs: () => number };
+    const now = sinceBoot(smp, hostNowNs);
+    const trace = traceOf(share, row, now);
+    const chance = prng(seed);
+    const machine: Machine = { now, below: (bound) => nextBelow(chance, bound), trace };
+    const policy = await loadPolicyFactory(share.policy);
+    const starts = await loadStarts(share);
+
+    doing = "mounts the disk";
+    let loop: StorageLoop | undefined;
+    let disk: DrivenDisk | undefined;
+    let ext4: Ext4 | undefined;
+    let pages: CachedPages | undefined;
+    // The page cache takes frames before the tables are there: of the same allocator.
+    const memory = joinMemory(share, row, futexLocks);
+    const { vmscan } = attachReclaim(memory.mm, { shrinkers: [cacheShrinker(() => pages?.cache)] }, share);
+    memory.mm.hooks = { ...memory.mm.hooks, compact: () => false };
+    let heardLast = 0;
+    const line = {
+      wait(timeoutNs: number): boolean {
+        port.sleep(heardLast, timeoutNs / 1e6);
+        return box!.pending !== 0;
+      },
+    };
+    /** Interrupts are wanted only while nobody looks. */
+    const rest = (heard: number, forMs: number): boolean => {
+      heardLast = heard;
+      if (disk === undefined) port.sleep(heard, forMs);
+      else disk.driver.wait(forMs * 1e6);
+      return port.heard !== heard;
+    };
+    const idle = (): void => {
+      if (disk !== undefined && disk.inFlight() > 0) rest(port.heard, IDLE_MS);
+    };
+    if (box !== undefined)
+      disk = driveDisk(share.ram, mailboxBus(box), line, machine, () => row, {
+        elevator: named(ELEVATORS, start.elevator),
+        tasks: rows,
+      });
+    if (on.has("EXT4")) {
+      pages = bootPageCache(memory, machine, named(EVICT_POLICIES, start.evict), seed);
+      const options = start.mount === undefined ? {} : { options: start.mount };
+      const mounted: Ext4 | Refusal = mountDisk({ disk: disk!, memory, pages, machine, idle, ...options });
+      if (isRefusal(mounted)) {
+        smp.stop(Stop.Failed);
+        answer({ kind: "refused", errno: mounted.errno, reason: mounted.reason });
+        return;
+      }
+      ext4 = mounted;
+    }
+    const tree: Tree = bootTree({
+      machine,
+      tasks: rows,
+      idle,
+      version: start.version,
+      console: (text) => answer({ kind: "line", text }),
+      pipeMoved: () => loop?.wakeAll(Wait.Pipe),
+      ...(ext4 === undefined ? {} : { root: ext4 }),
+      ...(on.has("TMPFS") ? { tmpPages: TMP_PAGES } : {}),
+      ...(on.has("PROC") ? { proc: { nodes: [], pids: { list: () => [], files: () => undefined } } } : {}),
+      ...(on.has("SYSFS") ? { sys: [] } : {}),
+    });
+
+    doing = "joins the machine";
+    smp.awaitTurn(row);
+    const tables = joinTables({ share, arena, smp, row, policy, starts, locks: futexLocks, now, trace, memory, port });
+    for (const index of starts.keys()) {
+      const task = tree.vfs.newTask({ uid: 0, gid: 0 });
+      assert(!isErr(task), "storage: no row of the VFS for a task");
+      port.firstVfs[index] = task;
+    }
+    const scan = on.has("KSWAPD") ? vmscan : undefined;
+    loop = new StorageLoop({ tables, smp, row, now, trace, tree, disk, ext4, vmscan: scan, idle, rest });
+    smp.endTurn(row, tables.sched.cpu.reschedWords);
+    doing = "serves calls";
+    loop.run();
+    answer({
+      kind: "storage",
+      counts: loop.counts,
+      unmounted: loop.unmounted,
+      descriptors: tree.vfs.openFiles(),
+      vfsTasks: tree.vfs.taskCount(),
+      cachedPages: pages?.cache.cached() ?? 0,
+      reserved: ext4 === undefined ? 0 : memory.reserved(),
+    });
+  } catch (thrown) {
+    smp.stop(Stop.Failed);
+    answer(failureOf(thrown, doing, 0));
+  }
+}
+
+await main();

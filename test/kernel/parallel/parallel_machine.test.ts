@@ -1,0 +1,131 @@
+/**
+ * The parallel machine: threads that really race, so each run differs; what must hold of all of them is counted when the
+ * machine has stopped. Each test takes a few seconds; harness/machine/soak.ts runs for as long as one likes.
+ */
+import { beforeAll, describe, expect, it } from "vitest";
+import { SysEv } from "../../../kernel/abi/events.ts";
+import { MachineFailure } from "../../../kernel/index.ts";
+import { openDisk } from "../../../harness/machine/disk_image.ts";
+import { judgeImage } from "../../../harness/machine/judge.ts";
+import { MACHINE_DEFAULTS } from "../../../harness/machine/machine.ts";
+import { openParallel } from "../../../harness/machine/parallel.ts";
+import type { OpenParallel, ParallelOptions } from "../../../harness/machine/parallel.ts";
+import { soak } from "../../../harness/machine/soak.ts";
+
+const MIB = 2 ** 20;
+const PROGRAMS = new URL("programs.ts", import.meta.url).pathname;
+const TIMEOUT = 120_000;
+
+const options = (workload: string, more: Partial<ParallelOptions> = {}): ParallelOptions => ({
+  ...MACHINE_DEFAULTS,
+  cpus: 2,
+  memoryBytes: 64 * MIB,
+  disk: "new:32M",
+  workload: `${PROGRAMS}#${workload}`,
+  ...more,
+});
+const open = (workload: string, more: Partial<ParallelOptions> = {}): Promise<OpenParallel> =>
+  openParallel(options(workload, more));
+const failureOf = async (run: () => Promise<unknown>): Promise<MachineFailure> => {
+  const failure: unknown = await run().then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  expect(failure).toBeInstanceOf(MachineFailure);
+  return failure as MachineFailure;
+};
+
+beforeAll(() => {
+  openDisk("new:32M", 1);
+});
+
+describe("a parallel machine runs", () => {
+  it("tasks that write, sync and read back, each to its end; nothing leaks", { timeout: TIMEOUT }, async () => {
+    const { machine, image, console: lines } = await open("mix");
+    await machine.run(60);
+    expect(machine.live).toBe(0);
+    const result = await machine.stop();
+    expect(result.problems).toEqual([]);
+    expect(result.leaks).toEqual({ frames: 0, descriptors: 0, tasks: 0, lostWakes: 0 });
+    expect(result.calls).toBeGreaterThan(500);
+    expect(lines).toEqual(Array.from({ length: 50 }, (_, n) => `line ${n}`));
+    expect(judgeImage(image!, lines).damage).toBe(0);
+  });
+
+  it.each([1, 4])(
+    "and is stopped in order on %i CPUs while all of them wait, run and fork",
+    { timeout: TIMEOUT },
+    async (cpus) => {
+      const report = await soak({ ...options("endless", { cpus }), seconds: 2 });
+      expect(report.problems).toEqual([]);
+      expect(report.calls).toBeGreaterThan(50);
+    },
+  );
+
+  it("with less memory than tasks ask for: kswapd and the page cache give way", { timeout: TIMEOUT }, async () => {
+    const report = await soak({ ...options("hungry", { memoryBytes: 32 * MIB }), seconds: 2 });
+    expect(report.problems).toEqual([]);
+    expect(report.calls).toBeGreaterThan(20);
+  });
+
+  it("userspace's file servers, and keeps what they were promised", { timeout: TIMEOUT }, async () => {
+    const report = await soak({ ...options("x", { workload: "fileserver", disk: "new:64M" }), seconds: 2 });
+    expect(report.problems).toEqual([]);
+    expect(report.verdict.promises).toBeGreaterThan(0);
+  });
+
+  it("and its events follow a call from the CPU to storage, the disk and back", { timeout: TIMEOUT }, async () => {
+    const { machine } = await open("first", { traceRecords: 2 ** 16 });
+    await machine.run(60);
+    const { log, eventsLost } = await machine.stop();
+    expect(eventsLost).toBe(0);
+    const types = new Set(Array.from({ length: log!.count }, (_, at) => log!.typeAt(at)));
+    for (const type of [SysEv.Enter, SysEv.Sleep, SysEv.IrqEntry, SysEv.Exit, SysEv.TaskExit])
+      expect(types).toContain(type);
+  });
+});
+
+describe("a parallel machine stops", () => {
+  it("when a program throws: all workers end, and what was traced is kept", { timeout: TIMEOUT }, async () => {
+    const failure = await failureOf(async () => {
+      const { machine } = await open("broken", { traceRecords: 2 ** 12 });
+      await machine.run(60);
+    });
+    expect(failure.message).toMatch(
+      /cpu\d: while it carries out a task's call \(task \d+\): a program of the test fails/,
+    );
+    expect(failure.log!.count).toBeGreaterThan(0);
+  });
+
+  it("when a worker hangs: the watchdog names it", { timeout: TIMEOUT }, async () => {
+    const failure = await failureOf(async () => {
+      const { machine } = await open("loops", { stuckMs: 1_500 });
+      await machine.run(60);
+    });
+    expect(failure.kind).toBe("stuck");
+    expect(failure.worker).toMatch(/^cpu\d$/);
+  });
+
+  it("before it starts when a program is a generator, with one clear line", { timeout: TIMEOUT }, async () => {
+    const failure = await failureOf(() => open("generator"));
+    expect(failure.message).toContain("program old is a generator; the parallel world runs step functions");
+  });
+
+  it("in order when it is interrupted", { timeout: TIMEOUT }, async () => {
+    const abort = new AbortController();
+    const stopping = soak({ ...options("endless"), seconds: 600 }, () => abort.abort(), abort.signal);
+    expect((await stopping).problems).toEqual([]);
+  });
+});
+
+describe("canary", () => {
+  it("a wake that is lost is counted", { timeout: TIMEOUT }, async () => {
+    const { machine } = await open("endless", { loseWakes: 50 });
+    await machine.run(5);
+    const found = await machine.stop().then(
+      ({ leaks }) => leaks.lostWakes,
+      () => 1,
+    );
+    expect(found).toBeGreaterThan(0);
+  });
+});
