@@ -14,7 +14,7 @@
  * - point(block, slot)    gives a block the content of a slot
  * - addVersion(content)   a new slot that stays when private copies go; only before the first private copy
  * - mark(), rollback(m)   all that happened since the mark is undone, in time proportional to it
- * - settle()              the present contents become the image, in place
+ * - settle()              the present contents become the image, in place; which blocks have other bytes now
  *
  * Checksums are remembered for each slot, since a slot's content never changes but through writable():
  * - ownCrc(block)         crc32c of the whole block from register 0
@@ -156,7 +156,7 @@ export class BlockImage implements EditBlocks {
     return this.#crc[slot]! >>> 0;
   }
 
-  /** Blocks whose content is not the image's, ascending. */
+  /** Blocks that have another version than the image's, ascending. */
   changed(): number[] {
     const found = new Set<number>();
     for (let at = 0; at < this.#undone; at += 2) {
@@ -166,16 +166,26 @@ export class BlockImage implements EditBlocks {
     return [...found].sort((a, b) => a - b);
   }
 
+  /** Its version has the image's bytes: it was written with what was there. */
+  #isAsBefore(block: number): boolean {
+    const { bytes, blockSize } = this;
+    const old = block * blockSize;
+    const now = this.where[block]! * blockSize;
+    for (let n = 0; n < blockSize; n++) if (bytes[old + n] !== bytes[now + n]) return false;
+    return true;
+  }
+
   settle(): readonly number[] {
     const { blockSize, where } = this;
-    const changed = this.changed();
+    const versioned = this.changed();
+    const changed = versioned.filter((block) => !this.#isAsBefore(block));
     // A block may have the slot of another block that changes, too: all are read before any is written.
     const contents = new Uint8Array(changed.length * blockSize);
     for (const [n, block] of changed.entries())
       contents.set(this.bytes.subarray(where[block]! * blockSize, (where[block]! + 1) * blockSize), n * blockSize);
+    for (const block of versioned) where[block] = block;
     for (const [n, block] of changed.entries()) {
       this.bytes.set(contents.subarray(n * blockSize, (n + 1) * blockSize), block * blockSize);
-      where[block] = block;
       this.#unknow(block);
     }
     this.#undone = 0;

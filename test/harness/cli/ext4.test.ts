@@ -69,7 +69,11 @@ it("recovery in place gives the bytes that --out gives, and a second one changes
   expect(JSON.parse((await orrery(words, { cwd })).stdout)).toMatchObject({ out: null, damage: [] });
   const once = readFileSync(join(cwd, "in.img"));
   expect(once.equals(readFileSync(join(cwd, "out.img")))).toBe(true);
-  expect(JSON.parse((await orrery(words, { cwd })).stdout)).toMatchObject({ transactions: 0, blocks: 0 });
+  expect(JSON.parse((await orrery(words, { cwd })).stdout)).toMatchObject({
+    transactions: 0,
+    blocks: 0,
+    changedBlocks: 0,
+  });
   expect(readFileSync(join(cwd, "in.img")).equals(once)).toBe(true);
 });
 
