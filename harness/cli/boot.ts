@@ -3,10 +3,21 @@
  * a workload for a while of virtual time, and are shut down in order; then the disk is checked, and that files hold what
  * their writers were promised.
  */
-import { renameSync, writeFileSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Command } from "commander";
-import { byteSize, choiceOption, formatOption, outOption, realNumber, seedOption, wholeNumber } from "./args.ts";
-import type { OpenMachine } from "../machine/machine.ts";
+import {
+  byteSize,
+  choiceOption,
+  formatOption,
+  outOption,
+  realNumber,
+  seedOption,
+  sizeText,
+  wholeNumber,
+} from "./args.ts";
+import type { MachineOptions, OpenMachine } from "../machine/machine.ts";
 import type { Snapshot } from "../machine/snapshot.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { emit } from "./output.ts";
@@ -15,6 +26,7 @@ import type { Format } from "./output.ts";
 const SCHEMA = 1;
 /** Virtual time between two looks at the keyboard and the progress line. */
 const SLICE_NS = 20_000_000;
+const WORLDS = ["lockstep", "parallel"] as const;
 const DISK_NAMES = ["nvme", "ssd", "hdd"] as const;
 
 interface Options {
@@ -24,6 +36,7 @@ interface Options {
   readonly diskModel: (typeof DISK_NAMES)[number];
   readonly workload: string;
   readonly seconds: number;
+  readonly world: (typeof WORLDS)[number];
   readonly policy: string;
   readonly elevator: string;
   readonly evict: string;
@@ -51,6 +64,9 @@ export function register(program: Command): void {
       "mixed",
     )
     .option("--seconds <s>", "virtual time to run", realNumber(0.001, 86_400), 5)
+    .addOption(
+      choiceOption("--world <w>", "virtual time in one thread, or worker threads that race", WORLDS, "lockstep"),
+    )
     .option("--policy <name>", "fifo, rr, cfs, eevdf, or the path of a .ts file of your own", "eevdf")
     .option("--elevator <name>", "none, mq-deadline, fair or kyber", "mq-deadline")
     .option("--evict <name>", "eviction policy of the page cache", "mglru")
@@ -72,6 +88,66 @@ export function register(program: Command): void {
     )
     .option("--each <s>", "virtual time of each machine", realNumber(0.05, 3600), 0.6)
     .action(couplingCommand);
+  boot
+    .command("cuts")
+    .description(
+      "Cut the power of the parallel machine at random moments: its process is killed (SIGKILL), what was durable lies in a\nfile, what was promised was told. Each image must recover with all that was promised. Exit code 3 when one does not.",
+    )
+    .option("--cuts <n>", "how many", wholeNumber(1, 10_000), 10)
+    .option("--within <ms>", "a cut comes up to so long after the boot", wholeNumber(1, 600_000), 2_000)
+    .action(cutsCommand);
+}
+
+async function cutsCommand(_own: unknown, command: Command): Promise<void> {
+  const options = command.optsWithGlobals<Options & { cuts: number; within: number }>();
+  const { powerCut } = await import("../machine/power_cut.ts");
+  const { progressLine } = await import("./progress.ts");
+  const { interruptible } = await import("./interrupt.ts");
+  const progress = progressLine("boot cuts");
+  const dir = mkdtempSync(join(tmpdir(), "orrery-cuts-"));
+  const { cpus, workload, disk, memory, seed, format } = options;
+  const cut = {
+    workload,
+    cpus,
+    disk,
+    memory: sizeText(memory),
+    store: join(dir, "disk.img"),
+    withinMs: options.within,
+  };
+  const rows: { cut: number; atMs: number; promises: number; damage: number; broken: number }[] = [];
+  const broken: string[] = [];
+  try {
+    await interruptible(async (stop) => {
+      for (let n = 0; n < options.cuts && !stop.aborted; n++) {
+        progress.count(n, options.cuts);
+        const { atMs, verdict } = await powerCut(cut, seed + n);
+        rows.push({
+          cut: seed + n,
+          atMs,
+          promises: verdict.promises,
+          damage: verdict.damage,
+          broken: verdict.broken.length,
+        });
+        broken.push(...verdict.broken.map((line) => `cut ${seed + n}: ${line}`));
+      }
+    });
+  } finally {
+    progress.end();
+    rmSync(dir, { recursive: true, force: true });
+  }
+  const promises = rows.reduce((sum, row) => sum + row.promises, 0);
+  emit(format, {
+    document: { schema: SCHEMA, workload, cpus, seed, cuts: rows, broken },
+    rows,
+    title: `${workload} on ${cpus} racing CPUs, power cut ${rows.length} times`,
+    notes: [
+      `${promises} files had promises; ${broken.length === 0 ? "all were kept" : `${broken.length} faults`}`,
+      ...broken.slice(0, 10),
+    ],
+  });
+  if (broken.length === 0) return;
+  console.error(`orrery: ${broken[0]}`);
+  process.exitCode = EXIT.invariant;
 }
 
 async function couplingCommand(_own: unknown, command: Command): Promise<void> {
@@ -87,24 +163,71 @@ async function couplingCommand(_own: unknown, command: Command): Promise<void> {
 }
 
 async function bootCommand(options: Options, command: Command): Promise<void> {
+  await (options.world === "parallel" ? parallelCommand(options) : lockstepCommand(options, command));
+}
+
+/** The parallel world for a while on the host's clock; what it did, and what is wrong with what remains. */
+async function parallelCommand(options: Options): Promise<void> {
+  const { soak } = await import("../machine/soak.ts");
+  const { progressLine } = await import("./progress.ts");
+  const { interruptible } = await import("./interrupt.ts");
+  for (const [name, value] of [
+    ["--trace", options.trace],
+    ["--snapshot-at", options.snapshotAt],
+    ["--save", options.save],
+  ] as const)
+    if (value !== undefined) throw new UserError(`${name} is of the lockstep world: leave out --world parallel`);
+  const progress = progressLine("boot");
+  const { cpus, memory, seconds, format } = options;
+  const report = await interruptible((stop) =>
+    soak({ ...machineOptionsOf(options), memoryBytes: memory, seconds }, (text) => progress.update(text), stop),
+  );
+  progress.end();
+  const { calls, switches, leaks, storage, verdict, problems, bootMs } = report;
+  const rows = [
+    { wing: "machine", what: "seconds", value: report.seconds },
+    { wing: "machine", what: "boot, ms", value: bootMs },
+    { wing: "tasks", what: "system calls", value: calls },
+    { wing: "sched", what: "switches", value: switches },
+    ...Object.entries(storage).flatMap(([what, value]) =>
+      typeof value === "number" ? [{ wing: "storage", what, value }] : [],
+    ),
+    ...Object.entries(leaks).map(([what, value]) => ({ wing: "left over", what, value })),
+  ];
+  emit(format, {
+    document: { schema: SCHEMA, world: "parallel", ...report },
+    rows,
+    title: `${options.workload} on ${cpus} racing CPUs, ${options.policy}, ${options.disk}`,
+    notes: [
+      `disk: ${verdict.damage === 0 ? "clean" : `${verdict.damage} faults`}; ${verdict.promises} files hold what was promised`,
+      ...problems,
+    ],
+  });
+  if (problems.length === 0) return;
+  console.error(`orrery: ${problems[0]}`);
+  process.exitCode = EXIT.invariant;
+}
+
+const machineOptionsOf = (options: Options): Omit<MachineOptions, "log"> => ({
+  seed: options.seed,
+  cpus: options.cpus,
+  memoryBytes: options.memory,
+  disk: options.disk,
+  diskModel: options.diskModel,
+  workload: options.workload,
+  policy: options.policy,
+  elevator: options.elevator,
+  evict: options.evict,
+  costs: "hardware",
+});
+
+async function lockstepCommand(options: Options, command: Command): Promise<void> {
   const { openMachine } = await import("../machine/machine.ts");
   const { reportOf, reportRows } = await import("../machine/report.ts");
   const { judge } = await import("../machine/judge.ts");
   const { openRun } = await import("../run/run.ts");
   const { interruptible } = await import("./interrupt.ts");
-  const machineOptions = {
-    seed: options.seed,
-    cpus: options.cpus,
-    memoryBytes: options.memory,
-    disk: options.disk,
-    diskModel: options.diskModel,
-    workload: options.workload,
-    policy: options.policy,
-    elevator: options.elevator,
-    evict: options.evict,
-    costs: "hardware" as const,
-    log: options.trace !== undefined,
-  };
+  const machineOptions = { ...machineOptionsOf(options), log: options.trace !== undefined };
   const untilNs = options.seconds * 1e9;
   const snapshotNs = options.snapshotAt === undefined ? undefined : options.snapshotAt * 1e9;
   if (snapshotNs !== undefined && snapshotNs > untilNs)

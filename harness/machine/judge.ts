@@ -21,7 +21,7 @@ import type { Super } from "../../kernel/index.ts";
 import { checkFile, readPromises } from "../../userspace/index.ts";
 import type { OpenMachine } from "./machine.ts";
 
-const PART_WORDS = 4096;
+const PART_BYTES = 65_536;
 const DAMAGE_SHOWN = 3;
 
 export interface Verdict {
@@ -66,11 +66,10 @@ function contentOf(image: BlockImage, sb: Super, path: string): Uint8Array | und
 
 /** Copies an image into zeroed memory, without touching what is zero: most of a fresh disk. */
 function copyUsed(into: Uint8Array, bytes: Uint8Array): void {
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
-  for (let at = 0; at < words.length; at += PART_WORDS) {
-    const end = Math.min(at + PART_WORDS, words.length);
-    let n = at;
-    while (n < end && words[n] === 0) n++;
-    if (n < end) into.set(bytes.subarray(4 * at, 4 * end), 4 * at);
+  const nothing = Buffer.alloc(PART_BYTES);
+  for (let at = 0; at < bytes.length; at += PART_BYTES) {
+    const length = Math.min(PART_BYTES, bytes.length - at);
+    const part = Buffer.from(bytes.buffer, bytes.byteOffset + at, length);
+    if (!part.equals(length === PART_BYTES ? nothing : nothing.subarray(0, length))) into.set(part, at);
   }
 }

@@ -23,6 +23,7 @@ export interface PowerCutOptions {
   readonly memory: string;
   /** The image file: made anew for each cut. */
   readonly store: string;
+  readonly storeModule?: string;
   /** The cut comes up to so long after the boot. */
   readonly withinMs: number;
 }
@@ -55,6 +56,7 @@ export async function powerCut(options: PowerCutOptions, seed: number): Promise<
   const { store, workload, cpus, disk, memory, withinMs } = options;
   writeFileSync(store, openDisk(disk, seed));
   const args = ["--workload", workload, "--cpus", `${cpus}`, "--memory", memory, "--seed", `${seed}`, "--store", store];
+  if (options.storeModule !== undefined) args.push("--store-module", options.storeModule);
   const soak = fileURLToPath(modulePath("./soak.ts", import.meta.url));
   const child = spawn(process.execPath, [soak, ...args, "--seconds", "600"], { stdio: ["ignore", "pipe", "pipe"] });
   let out = "";

@@ -75,6 +75,7 @@ async function main(): Promise<void> {
       memory: text,
       disk: text,
       store: text,
+      "store-module": text,
       seed: text,
       policy: text,
       "disk-model": text,
@@ -94,6 +95,7 @@ async function main(): Promise<void> {
       seed: Number(values.seed ?? 1),
       policy: values.policy ?? MACHINE_DEFAULTS.policy,
       diskModel: (values["disk-model"] ?? MACHINE_DEFAULTS.diskModel) as DiskModel,
+      ...(values["store-module"] === undefined ? {} : { storeModule: values["store-module"] }),
       ...(store === undefined
         ? {}
         : { store, console: (line: string) => process.stdout.write(`kmsg ${line}${line.endsWith("\n") ? "" : "\n"}`) }),

@@ -65,7 +65,7 @@ export interface ParallelMachineConfig {
   /** A line that a task wrote to /dev/kmsg, as it comes. */
   readonly console?: (text: string) => void;
   /** Where compiled modules are kept (node:module): workers do not ask by themselves. */
-  readonly compileCache?: string | undefined;
+  readonly compileCache?: string;
   /** Keep events: records in each worker's ring, a power of two. */
   readonly traceRecords?: number;
   /** A worker that does not move for so long has hung, ms. */

@@ -38,6 +38,10 @@ import type { Sleepers } from "./sleepers.ts";
 import type { Sched } from "../../sched/index.ts";
 
 const { Dead, Runnable, Sleeping, Uninterruptible } = TaskLeft;
+/** Calls of a task that are answered at once, before its CPU looks at anything else. */
+const CALLS_MAX = 16;
+/** Of #call: the program is asked what it does next. */
+const ANSWERED = -2;
 /** A kernel task whose time has come and who found nothing looks again after this. */
 const RECHECK_NS = 1_000_000;
 
@@ -211,9 +215,14 @@ export class RacingTasks implements RacingCode, CallKernel {
 
   #stepUser(p: number): number {
     const { processes } = this;
-    if (processes.killed[p] !== 0 && processes.phase[p] !== Phase.Exiting && !this.#abandon(p)) return Uninterruptible;
-    if (processes.phase[p] === Phase.Ready && this.#ask(p)) return Runnable;
-    return processes.phase[p] === Phase.Exiting ? this.#exit(p) : this.#call(p);
+    for (let calls = 0; calls < CALLS_MAX; calls++) {
+      if (processes.killed[p] !== 0 && processes.phase[p] !== Phase.Exiting && !this.#abandon(p))
+        return Uninterruptible;
+      if (processes.phase[p] === Phase.Ready && this.#ask(p)) return Runnable;
+      const left = processes.phase[p] === Phase.Exiting ? this.#exit(p) : this.#call(p);
+      if (left !== ANSWERED) return left;
+    }
+    return Runnable;
   }
 
   /** The program's next word; true: it computes, false: it makes a call. */
@@ -256,7 +265,7 @@ export class RacingTasks implements RacingCode, CallKernel {
     processes.result[p] = result;
     processes.progress[p] = 0;
     this.#trace(SysEv.Exit, this.#cpu, p, processes.nr[p]!, result | 0, processes.waits[p]!);
-    if (!this.#yields) return Runnable;
+    if (!this.#yields) return ANSWERED;
     this.#yields = false;
     return YIELDS;
   }
