@@ -63,7 +63,7 @@ export function register(program: Command): void {
       "mixed, mixed-calm, fileserver, build, database, stream, or a .ts file's path",
       "mixed",
     )
-    .option("--seconds <s>", "virtual time to run", realNumber(0.001, 86_400), 5)
+    .option("--seconds <s>", "time to run, of the machine's clock", realNumber(0.001, 86_400), 5)
     .addOption(
       choiceOption("--world <w>", "virtual time in one thread, or worker threads that race", WORLDS, "lockstep"),
     )
@@ -163,49 +163,15 @@ async function couplingCommand(_own: unknown, command: Command): Promise<void> {
 }
 
 async function bootCommand(options: Options, command: Command): Promise<void> {
-  await (options.world === "parallel" ? parallelCommand(options) : lockstepCommand(options, command));
+  await (options.world === "parallel" ? parallelCommand(options, command) : lockstepCommand(options, command));
 }
 
-/** The parallel world for a while on the host's clock; what it did, and what is wrong with what remains. */
-async function parallelCommand(options: Options): Promise<void> {
-  const { soak } = await import("../machine/soak.ts");
-  const { progressLine } = await import("./progress.ts");
-  const { interruptible } = await import("./interrupt.ts");
-  for (const [name, value] of [
-    ["--trace", options.trace],
-    ["--snapshot-at", options.snapshotAt],
-    ["--save", options.save],
-  ] as const)
-    if (value !== undefined) throw new UserError(`${name} is of the lockstep world: leave out --world parallel`);
-  const progress = progressLine("boot");
-  const { cpus, memory, seconds, format } = options;
-  const report = await interruptible((stop) =>
-    soak({ ...machineOptionsOf(options), memoryBytes: memory, seconds }, (text) => progress.update(text), stop),
-  );
-  progress.end();
-  const { calls, switches, leaks, storage, verdict, problems, bootMs } = report;
-  const rows = [
-    { wing: "machine", what: "seconds", value: report.seconds },
-    { wing: "machine", what: "boot, ms", value: bootMs },
-    { wing: "tasks", what: "system calls", value: calls },
-    { wing: "sched", what: "switches", value: switches },
-    ...Object.entries(storage).flatMap(([what, value]) =>
-      typeof value === "number" ? [{ wing: "storage", what, value }] : [],
-    ),
-    ...Object.entries(leaks).map(([what, value]) => ({ wing: "left over", what, value })),
-  ];
-  emit(format, {
-    document: { schema: SCHEMA, world: "parallel", ...report },
-    rows,
-    title: `${options.workload} on ${cpus} racing CPUs, ${options.policy}, ${options.disk}`,
-    notes: [
-      `disk: ${verdict.damage === 0 ? "clean" : `${verdict.damage} faults`}; ${verdict.promises} files hold what was promised`,
-      ...problems,
-    ],
-  });
-  if (problems.length === 0) return;
-  console.error(`orrery: ${problems[0]}`);
-  process.exitCode = EXIT.invariant;
+async function parallelCommand(options: Options, command: Command): Promise<void> {
+  if (options.snapshotAt !== undefined)
+    throw new UserError("--snapshot-at needs --world lockstep: a machine that races is nowhere to be saved");
+  const { bootParallel } = await import("./boot_parallel.ts");
+  const { seconds, trace, save, out, format } = options;
+  await bootParallel({ machine: machineOptionsOf(options), seconds, trace, save, out, format }, command);
 }
 
 const machineOptionsOf = (options: Options): Omit<MachineOptions, "log"> => ({
@@ -241,6 +207,7 @@ async function lockstepCommand(options: Options, command: Command): Promise<void
   );
   const hostMs = performance.now() - beganMs;
   const report = reportOf(machine);
+  const hash = watched && snapshotNs === undefined ? null : report.eventLogHash;
   let restored: string | undefined;
   if (snapshot !== undefined) restored = await compareRestored(snapshot, report.seconds * 1e9, report.eventLogHash);
   machine.stop();
@@ -269,7 +236,8 @@ async function lockstepCommand(options: Options, command: Command): Promise<void
   run.finish({
     seed: options.seed,
     document,
-    ...(report.eventLogHash === null ? {} : { eventLogHash: report.eventLogHash }),
+    // What keys did is in no command.
+    ...(hash === null ? {} : { eventLogHash: hash }),
   });
   const notes = [
     `disk: ${verdict.damage === 0 ? "clean" : `${verdict.damage} faults`}; ${verdict.promises} files hold what was promised${verdict.broken.length > 0 ? `, ${verdict.broken.length} do not` : ""}`,
@@ -277,9 +245,7 @@ async function lockstepCommand(options: Options, command: Command): Promise<void
     ...(snapshot === undefined
       ? []
       : [restored ?? `restored at ${options.snapshotAt} s by running there again: the same events`]),
-    ...(report.eventLogHash === null
-      ? []
-      : [`event log ${report.eventLogHash.slice(0, 16)}; again: orrery replay ${run.id}`]),
+    ...(hash === null ? [] : [`event log ${hash.slice(0, 16)}; again: orrery replay ${run.id}`]),
   ];
   emit(options.format, {
     document,

@@ -12,6 +12,10 @@ import { openMachine } from "./machine.ts";
 import { View } from "./view.ts";
 
 const FRAME_MS = 100;
+const SLICE_MS = 2;
+const DRAW_MS = 10;
+/** Of a terminal that does not say. */
+const COLUMNS = 100;
 const CLEAR = "\u001b[2J";
 const HOME = "\u001b[H";
 const TO_LINE_END = "\u001b[K";
@@ -67,11 +71,13 @@ export async function live(opened: OpenMachine, options: LiveOptions): Promise<O
           message = `the plug was pulled ${crashes === 1 ? "once" : `${crashes} times`}; the journal was replayed`;
         }
       }
-      if (!paused) {
-        machine.run(machine.booted.machine.time[0]! + FRAME_MS * 1e6);
-        leftMs -= FRAME_MS;
+      // As much of a frame's virtual time as fits into its real time.
+      for (let ran = 0; !paused && ran < FRAME_MS && nowMs() - beganMs < FRAME_MS - DRAW_MS; ran += SLICE_MS) {
+        machine.run(machine.booted.machine.time[0]! + SLICE_MS * 1e6);
+        leftMs -= SLICE_MS;
       }
-      draw(terminal, [...view.lines(terminal.columns), "", footer(paused, message)]);
+      const columns = terminal.columns > 0 ? terminal.columns : COLUMNS;
+      draw(terminal, [...view.lines(columns), "", footer(paused, message)]);
       await sleep(Math.max(0, FRAME_MS - (nowMs() - beganMs)));
     }
     return machine;

@@ -59,7 +59,7 @@ async function main(): Promise<void> {
         smp.timers[index % cpus]!.set(tasks.spawnThread(thread, index % cpus), now(), 0);
       port.move(Life.Boot, Life.Run);
       smp.go();
-      answer({ kind: "ready", atNs: now() });
+      answer({ kind: "ready", atNs: now(), names: processes.names });
     }
     smp.awaitGo();
     loop.run();

@@ -305,6 +305,7 @@ export class ParallelMachine {
         return;
       case "ready":
         this.bootMs = answer.atNs / 1e6;
+        for (const [row, name] of answer.names.entries()) if (row > 0) this.#log?.names.set(row, name);
         this.#ready!(undefined);
         return;
       case "refused":

@@ -139,6 +139,7 @@ async function main(): Promise<void> {
     smp.endTurn(row, tables.sched.cpu.reschedWords);
     doing = "serves calls";
     loop.run();
+    box?.ring();
     answer({
       kind: "storage",
       counts: loop.counts,

@@ -7,7 +7,7 @@ import type { StorageCounts } from "./storage_loop.ts";
 
 export type WorkerAnswer =
   /** CPU 0: tasks may run. */
-  | { readonly kind: "ready"; readonly atNs: number }
+  | { readonly kind: "ready"; readonly atNs: number; readonly names: readonly string[] }
   /** Storage: the disk cannot be mounted. */
   | { readonly kind: "refused"; readonly errno: number; readonly reason: string }
   /** Storage: what a task wrote to /dev/kmsg. */
