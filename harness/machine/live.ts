@@ -72,7 +72,8 @@ export async function live(opened: OpenMachine, options: LiveOptions): Promise<O
         }
       }
       // As much of a frame's virtual time as fits into its real time.
-      for (let ran = 0; !paused && ran < FRAME_MS && nowMs() - beganMs < FRAME_MS - DRAW_MS; ran += SLICE_MS) {
+      const frameMs = paused ? 0 : FRAME_MS;
+      for (let ran = 0; ran < frameMs && nowMs() - beganMs < FRAME_MS - DRAW_MS; ran += SLICE_MS) {
         machine.run(machine.booted.machine.time[0]! + SLICE_MS * 1e6);
         leftMs -= SLICE_MS;
       }

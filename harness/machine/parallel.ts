@@ -69,6 +69,7 @@ export async function openParallel(options: ParallelOptions): Promise<OpenParall
       ? {}
       : {
           store: { module: options.storeModule ?? modulePath("./image_store.ts", import.meta.url).href, path: store },
+          lines: { module: modulePath("./image_store.ts", import.meta.url).href, path: linesOf(store) },
         }),
     ...(options.traceRecords === undefined ? {} : { traceRecords: options.traceRecords }),
     ...(options.loseWakes === undefined ? {} : { loseWakes: options.loseWakes }),
@@ -78,6 +79,9 @@ export async function openParallel(options: ParallelOptions): Promise<OpenParall
   const { user, system } = process.cpuUsage(before);
   return { machine, image, console: lines, bootCpuMs: (user + system) / 1e3 };
 }
+
+/** Beside an image file: what tasks told /dev/kmsg. */
+export const linesOf = (store: string): string => `${store}.kmsg`;
 
 /** All of it in shared memory: the disk's worker writes it, we look at it afterwards. */
 function sharedDisk({ disk, seed }: ParallelOptions): Uint8Array {

@@ -1,18 +1,19 @@
 /**
  * Power cuts of the parallel machine: a soak in a process of its own that is killed (SIGKILL) at a random moment. What was
- * durable lies in the image file, what was promised came out of the process; then the image is recovered and judged.
+ * durable lies in the image file, what was promised in a file beside it; then the image is recovered and judged.
  *
  * - powerCut(options, seed)    one cut: what it found
  * - recoverImage(bytes)        as a mount would recover it; Refusal
  */
 import { spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { BlockImage, ext4Layout, imageBuffer, isRefusal, readSuper, recover } from "../../kernel/index.ts";
 import type { Refusal } from "../../kernel/index.ts";
 import { modulePath } from "../../kernel/lib/module_path.ts";
 import { nextBelow, prng } from "../../kernel/lib/prng.ts";
 import { openDisk } from "./disk_image.ts";
+import { linesOf } from "./parallel.ts";
 import { judgeImage } from "./judge.ts";
 import type { Verdict } from "./judge.ts";
 
@@ -58,10 +59,8 @@ export async function powerCut(options: PowerCutOptions, seed: number): Promise<
   const args = ["--workload", workload, "--cpus", `${cpus}`, "--memory", memory, "--seed", `${seed}`, "--store", store];
   if (options.storeModule !== undefined) args.push("--store-module", options.storeModule);
   const soak = fileURLToPath(modulePath("./soak.ts", import.meta.url));
-  const child = spawn(process.execPath, [soak, ...args, "--seconds", "600"], { stdio: ["ignore", "pipe", "pipe"] });
-  let out = "";
+  const child = spawn(process.execPath, [soak, ...args, "--seconds", "600"], { stdio: ["ignore", "ignore", "pipe"] });
   let errors = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => void (out += text));
   const ended = new Promise<void>((resolve) => void child.on("close", () => resolve()));
   const booted = new Promise<void>((resolve) => {
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
@@ -76,10 +75,8 @@ export async function powerCut(options: PowerCutOptions, seed: number): Promise<
   child.kill("SIGKILL");
   await ended;
   // What was told in part was not told.
-  const whole = out.slice(0, out.lastIndexOf("\n") + 1);
-  const lines = whole
-    .split("\n")
-    .flatMap((line) => (line.startsWith("kmsg ") ? [`${line.slice("kmsg ".length)}\n`] : []));
+  const told = existsSync(linesOf(store)) ? readFileSync(linesOf(store), "utf8") : "";
+  const lines = told.split(/(?<=\n)/).filter((line) => line.endsWith("\n"));
   const recovered = recoverImage(readFileSync(store));
   if (isRefusal(recovered))
     return { seed, atMs, lines, verdict: { damage: 1, promises: 0, broken: [recovered.reason] } };

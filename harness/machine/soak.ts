@@ -1,11 +1,11 @@
 /**
  * A soak of the parallel machine: runs a workload for a while on the host's clock, stops in order, and judges what
  * remains. As a program of its own it is also what a test kills to cut the power: with --store the disk is a file that
- * holds what was durable, and what tasks told /dev/kmsg comes out on stdout as it is told.
+ * holds what was durable, and beside it FILE.kmsg what tasks told /dev/kmsg, each line before its call returned.
  *
  *   node harness/machine/soak.ts --workload mixed --seconds 600 --cpus 2 --memory 64M --disk new:256M [--store FILE]
  *
- * stdout: "kmsg TEXT" lines with --store, and last one line of JSON: SoakReport. stderr: how it goes, once a second.
+ * stdout: one line of JSON: SoakReport. stderr: how it goes, once a second.
  * Ends with 1 when anything is wrong. SIGINT and SIGTERM stop it in order.
  *
  * - soak(options, say, signal)   boots, runs, stops, judges
@@ -96,9 +96,7 @@ async function main(): Promise<void> {
       policy: values.policy ?? MACHINE_DEFAULTS.policy,
       diskModel: (values["disk-model"] ?? MACHINE_DEFAULTS.diskModel) as DiskModel,
       ...(values["store-module"] === undefined ? {} : { storeModule: values["store-module"] }),
-      ...(store === undefined
-        ? {}
-        : { store, console: (line: string) => process.stdout.write(`kmsg ${line}${line.endsWith("\n") ? "" : "\n"}`) }),
+      ...(store === undefined ? {} : { store }),
     },
     (line) => process.stderr.write(`${line}\n`),
     abort.signal,

@@ -64,6 +64,8 @@ export interface ParallelMachineConfig {
   readonly version?: string;
   /** A line that a task wrote to /dev/kmsg, as it comes. */
   readonly console?: (text: string) => void;
+  /** The same line by line at once, before the call that wrote it returns: for who may be killed. */
+  readonly lines?: StoreName;
   /** Where compiled modules are kept (node:module): workers do not ask by themselves. */
   readonly compileCache?: string;
   /** Keep events: records in each worker's ring, a power of two. */
@@ -216,6 +218,7 @@ export class ParallelMachine {
       evict: config.evict ?? "mglru",
       mount: config.mount,
       version: config.version ?? VERSION,
+      console: config.lines,
     };
     this.#watched = [
       this.#start("storage", "./storage_worker.ts", storage),

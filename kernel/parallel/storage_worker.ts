@@ -23,6 +23,7 @@ import { Wait } from "../wait.ts";
 import { DiskMailbox, mailboxBus } from "./disk_mailbox.ts";
 import { StoragePort } from "./port.ts";
 import { joinMemory, joinTables, loadStarts, traceOf } from "./share.ts";
+import type { StoreName } from "./disk_worker.ts";
 import type { MachineShare } from "./share.ts";
 import { StorageLoop } from "./storage_loop.ts";
 import { failureOf } from "./worker_answer.ts";
@@ -39,6 +40,8 @@ export interface StorageStart {
   readonly evict: string;
   readonly mount: MountOptions | undefined;
   readonly version: string;
+  /** Where lines of /dev/kmsg go before the call that wrote them returns; missing: to the machine's thread, later. */
+  readonly console: StoreName | undefined;
 }
 
 const TMP_PAGES = 1024;
@@ -52,6 +55,11 @@ const named = <T extends { readonly name: string }>(choices: readonly T[], name:
   assert(found !== undefined, "storage: nothing has this name");
   return found;
 };
+
+async function openConsole({ module, path }: StoreName): Promise<(text: string) => void> {
+  const { openLines } = (await import(module)) as { openLines: (path: string) => (text: string) => void };
+  return openLines(path);
+}
 
 async function main(): Promise<void> {
   const { cpus, rows, seed } = share;
@@ -113,12 +121,16 @@ async function main(): Promise<void> {
       }
       ext4 = mounted;
     }
+    const told = start.console === undefined ? undefined : await openConsole(start.console);
     const tree: Tree = bootTree({
       machine,
       tasks: rows,
       idle,
       version: start.version,
-      console: (text) => answer({ kind: "line", text }),
+      console: (text) => {
+        told?.(text);
+        answer({ kind: "line", text });
+      },
       pipeMoved: () => loop?.wakeAll(Wait.Pipe),
       ...(ext4 === undefined ? {} : { root: ext4 }),
       ...(on.has("TMPFS") ? { tmpPages: TMP_PAGES } : {}),
