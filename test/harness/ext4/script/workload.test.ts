@@ -13,12 +13,15 @@ import { ext4Tools, guest } from "../../qemu/tools.ts";
 import { BOOT_MS, GuestReader } from "../guest_tree.ts";
 
 const SETS = Object.keys(FEATURE_SETS) as FeatureSet[];
+/** Scripts for e2fsck and its kin: ORRERY_WORKLOADS=210 for as many. */
+const SCRIPTS = Math.max(SETS.length, Number(process.env["ORRERY_WORKLOADS"] ?? 0));
 /** Every set of features, every mode several times. */
-const PAIRS = SETS.map((features, n): [FeatureSet, DataMode, number] => [
-  features,
-  DATA_MODES[n % DATA_MODES.length]!,
+const RUNS = Array.from({ length: SCRIPTS }, (_, n): [FeatureSet, DataMode, number] => [
+  SETS[n % SETS.length]!,
+  DATA_MODES[(n + Math.floor(n / SETS.length)) % DATA_MODES.length]!,
   9000 + n,
 ]);
+const PAIRS = RUNS.slice(0, SETS.length);
 
 /** The disk after a random script, compared with the model. */
 function worked(features: FeatureSet, mode: DataMode, seed: number): Workload {
@@ -38,25 +41,28 @@ function dumped(workload: Workload, image: string, folder: string): void {
     .filter((_, n) => n % 7 === 0)
     .slice(0, 6);
   for (const [n, line] of files.entries()) {
-    const [, , , hash, path] = line.split(" ");
+    const [, , size, hash, path] = line.split(" ");
     const shown = Buffer.from(path!, "latin1").toString();
     execFileSync(findTool("debugfs")!, ["-R", `dump "/${shown}" ${folder}/${n}`, image], { stdio: "ignore" });
     expect(
       createHash("sha256")
-        .update(readFileSync(join(folder, String(n))))
+        // Of a file within its inode debugfs dumps all 60 bytes, whatever its size: of mke2fs's own, too.
+        .update(readFileSync(join(folder, String(n))).subarray(0, Number(size)))
         .digest("hex"),
     ).toBe(hash);
   }
 }
 
-it.each(PAIRS)("%s, %s, seed %i: model, checker, e2fsck, dumpe2fs and debugfs agree", (features, mode, seed) => {
+it.each(RUNS)("%s, %s, seed %i: model, checker, e2fsck, dumpe2fs and debugfs agree", (features, mode, seed) => {
   const workload = worked(features, mode, seed);
   if (!ext4Tools) return;
   const folder = scratch();
   const image = join(folder, "i");
   writeFileSync(image, workload.disk.bytes);
   const { status, stdout } = spawnSync(findTool("e2fsck")!, ["-fn", image], { encoding: "utf8" });
-  expect(status === 0 && !/\? no/.test(stdout) ? "" : stdout).toBe("");
+  // A tree of extents that could be shorter is no fault.
+  const asked = stdout.split("\n").filter((line) => / no$/.test(line) && !/Optimize\? no$/.test(line));
+  expect(status === 0 && asked.length === 0 ? "" : stdout).toBe("");
   expect(
     execFileSync(findTool("dumpe2fs")!, [image], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }),
   ).toMatch(/Filesystem state: +clean/);
