@@ -16,7 +16,6 @@ import { SysEv, TaskLeft, WakeContext } from "./abi/events.ts";
 import { EIOCBQUEUED, ENOSYS } from "./abi/errno.ts";
 import type { EventSink } from "./abi/machine.ts";
 import type { TaskStalls } from "./abi/reclaim.ts";
-import type { UserTask } from "./abi/program.ts";
 import { NR_MAX, Nr } from "./abi/syscall_nr.ts";
 import type { Nanos } from "./abi/units.ts";
 import { nanos } from "./abi/units.ts";
@@ -24,10 +23,11 @@ import type { Arena } from "./lib/arena.ts";
 import { assert } from "./lib/assert.ts";
 import { CALL_COSTS, callCost } from "./call_cost.ts";
 import type { KernelThread } from "./kthread.ts";
-import { ARGS, Kind, NO_VFS, Phase } from "./process.ts";
+import { Kind, NO_VFS, Phase } from "./process.ts";
 import type { Processes } from "./process.ts";
 import { GO_ON } from "./syscall/call.ts";
 import type { CallCode, CallGroup, CallKernel } from "./syscall/call.ts";
+import { Stepped } from "./stepped.ts";
 import { YIELDS } from "./task.ts";
 import type { TaskCode } from "./task.ts";
 import { isDiskWait, Wait } from "./wait.ts";
@@ -60,48 +60,6 @@ export interface ExecutorParts {
   readonly plug: (p: number) => void;
   readonly unplug: () => void;
   readonly psi: TaskStalls | undefined;
-}
-
-/** What a call sees of an argument: a whole number, as registers hold them. */
-const register = (value: number): number => (Number.isFinite(value) ? Math.trunc(value) + 0 : 0);
-
-/** The one UserTask: step by step it is another task. */
-export class Stepped implements UserTask {
-  words: Float64Array = new Float64Array(0);
-  memory: Uint8Array = new Uint8Array(0);
-  result = 0;
-  pid = 0;
-  row = 0;
-  runNs = -1;
-  nr = -1;
-  readonly args = new Float64Array(ARGS);
-  readonly #processes: Processes;
-
-  constructor(processes: Processes) {
-    this.#processes = processes;
-  }
-
-  below(bound: number): number {
-    return this.#processes.below(this.row, bound);
-  }
-
-  run(ns: number): void {
-    assert(this.nr < 0 && this.runNs < 0, "a program says two things at once");
-    this.runNs = Math.max(1, Math.floor(ns));
-  }
-
-  call(nr: number, a0 = 0, a1 = 0, a2 = 0, a3 = 0, a4 = 0, a5 = 0): void {
-    assert(this.nr < 0 && this.runNs < 0, "a program says two things at once");
-    // A number that no register holds is nobody's, and not that of the call whose lower half it has.
-    this.nr = nr === nr >>> 0 && nr <= NR_MAX ? nr : NR_MAX + 1;
-    const { args } = this;
-    args[0] = register(a0);
-    args[1] = register(a1);
-    args[2] = register(a2);
-    args[3] = register(a3);
-    args[4] = register(a4);
-    args[5] = register(a5);
-  }
 }
 
 export class Executor implements TaskCode, CallKernel {
@@ -370,30 +328,16 @@ export class Executor implements TaskCode, CallKernel {
 
   /** The program's next word: CPU time of its own, or a call whose way in it pays. */
   #askProgram(p: number): void {
-    const { processes } = this.#parts;
-    const user = this.#user;
-    user.row = p;
-    user.words = processes.words(p);
-    user.memory = processes.memory(p);
-    user.result = processes.result[p]!;
-    user.pid = processes.pid[p]!;
-    user.runNs = user.nr = -1;
-    if (this.open) processes.programs[processes.program[p]!]!.step(user);
-    if (user.runNs >= 0) {
-      this.#extra += user.runNs;
-      this.userNs[this.#cpu]! += user.runNs;
-      this.taskUserNs[p]! += user.runNs;
+    const runNs = this.#user.ask(p, this.open);
+    if (runNs >= 0) {
+      this.#extra += runNs;
+      this.userNs[this.#cpu]! += runNs;
+      this.taskUserNs[p]! += runNs;
       return;
     }
-    const nr = user.nr >= 0 ? user.nr : Nr.exit_group;
-    if (user.nr < 0) user.args.fill(0);
-    processes.nr[p] = nr;
-    processes.args.set(user.args, p * ARGS);
-    processes.progress[p] = 0;
-    processes.phase[p] = Phase.Entered;
-    processes.calls[p]!++;
-    this.#parts.trace(SysEv.Enter, this.#cpu, p, nr, user.args[0]! | 0, user.args[2]! | 0);
-    this.#extra += callCost(nr, user.args[2]!);
+    const { nr, args } = this.#user;
+    this.#parts.trace(SysEv.Enter, this.#cpu, p, nr, args[0]! | 0, args[2]! | 0);
+    this.#extra += callCost(nr, args[2]!);
   }
 
   /** Makes the call; ANSWERED, or how the task is left. */

@@ -83,8 +83,9 @@ export class Processes {
   readonly programs: UserProgram[] = [];
   /** Names by row, for people; a row's name is set when it is taken. */
   readonly names: string[] = [];
-  readonly #words: Float64Array;
-  readonly #chance: Int32Array;
+  /** A view of each row's words and chance: a step of a program asks for them. */
+  readonly #words: readonly Float64Array[];
+  readonly #chance: readonly Int32Array[];
   readonly #window: Int32Array;
   readonly #head: Int32Array;
   readonly #next: Int32Array;
@@ -128,8 +129,10 @@ export class Processes {
     this.diskNs = arena.f64(rows);
     this.sleptAt = arena.f64(rows);
     this.startedAt = arena.f64(rows);
-    this.#words = arena.f64(rows * USER_WORDS);
-    this.#chance = arena.i32(rows * PRNG_WORDS);
+    const words = arena.f64(rows * USER_WORDS);
+    const chance = arena.i32(rows * PRNG_WORDS);
+    this.#words = Array.from({ length: rows }, (_, p) => words.subarray(p * USER_WORDS, (p + 1) * USER_WORDS));
+    this.#chance = Array.from({ length: rows }, (_, p) => chance.subarray(p * PRNG_WORDS, (p + 1) * PRNG_WORDS));
     this.#window = arena.i32(rows).fill(-1);
     this.#head = arena.i32(rows).fill(-1);
     this.#next = arena.i32(memory.frames);
@@ -148,7 +151,7 @@ export class Processes {
   }
 
   words(p: number): Float64Array {
-    return this.#words.subarray(p * USER_WORDS, (p + 1) * USER_WORDS);
+    return this.#words[p]!;
   }
 
   /** The window of a user task. */
@@ -158,7 +161,7 @@ export class Processes {
   }
 
   below(p: number, bound: number): number {
-    return nextBelow(this.#chance.subarray(p * PRNG_WORDS, (p + 1) * PRNG_WORDS), bound);
+    return nextBelow(this.#chance[p]!, bound);
   }
 
   /** Row p, which the scheduler gave, becomes a kernel task. */
@@ -201,7 +204,7 @@ export class Processes {
     this.areas.clear(p);
     for (const column of [this.calls, this.waits, this.diskNs, this.wakeAt]) column[p] = 0;
     this.words(p).fill(0);
-    seedPrng(this.#chance.subarray(p * PRNG_WORDS, (p + 1) * PRNG_WORDS), this.#seed * 65_599 + this.pid[p]);
+    seedPrng(this.#chance[p]!, this.#seed * 65_599 + this.pid[p]);
   }
 
   /** What clone(2) copies: the program's words and window. */

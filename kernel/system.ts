@@ -79,7 +79,7 @@ export class System {
   readonly arena: Arena;
   readonly run: LockstepLoop["run"];
   readonly steps: () => number;
-  /** What the file systems' steps have done; see attach*. */
+  /** What the machine has beside CPUs and tasks: set by the boot steps that bring them. */
   tree: Tree | undefined;
   ext4: Ext4 | undefined;
   disk: Disk | undefined;

@@ -20,10 +20,10 @@ import { NR_MAX, Nr } from "../abi/syscall_nr.ts";
 import type { Nanos } from "../abi/units.ts";
 import type { Arena } from "../lib/arena.ts";
 import { assert } from "../lib/assert.ts";
-import { Stepped } from "../execute.ts";
+import { Stepped } from "../stepped.ts";
 import { REAPER } from "../kthread.ts";
 import type { KernelThread } from "../kthread.ts";
-import { ARGS, Kind, NO_VFS, Phase } from "../process.ts";
+import { Kind, NO_VFS, Phase } from "../process.ts";
 import type { Processes } from "../process.ts";
 import { GO_ON } from "../syscall/call.ts";
 import type { CallCode, CallGroup, CallKernel } from "../syscall/call.ts";
@@ -227,27 +227,13 @@ export class RacingTasks implements RacingCode, CallKernel {
 
   /** The program's next word; true: it computes, false: it makes a call. */
   #ask(p: number): boolean {
-    const { processes } = this;
-    const user = this.#user;
-    user.row = p;
-    user.words = processes.words(p);
-    user.memory = processes.memory(p);
-    user.result = processes.result[p]!;
-    user.pid = processes.pid[p]!;
-    user.runNs = user.nr = -1;
-    if (this.#port.life === Life.Run) processes.programs[processes.program[p]!]!.step(user);
-    if (user.runNs >= 0) {
-      this.#runNs = user.runNs;
+    const runNs = this.#user.ask(p, this.#port.life === Life.Run);
+    if (runNs >= 0) {
+      this.#runNs = runNs;
       return true;
     }
-    const nr = user.nr >= 0 ? user.nr : Nr.exit_group;
-    if (user.nr < 0) user.args.fill(0);
-    processes.nr[p] = nr;
-    processes.args.set(user.args, p * ARGS);
-    processes.progress[p] = 0;
-    processes.phase[p] = Phase.Entered;
-    processes.calls[p]!++;
-    this.#trace(SysEv.Enter, this.#cpu, p, nr, user.args[0]! | 0, user.args[2]! | 0);
+    const { nr, args } = this.#user;
+    this.#trace(SysEv.Enter, this.#cpu, p, nr, args[0]! | 0, args[2]! | 0);
     return false;
   }
 
