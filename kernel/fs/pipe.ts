@@ -10,37 +10,24 @@
  * - makePipe()          its number, both ends held once for the caller; ENFILE
  * - moved(pipe)         told to whoever wakes the other end, after each read, write and last release
  */
-import {
-  EAGAIN,
-  EINVAL,
-  EIOCBQUEUED,
-  ENFILE,
-  ENODATA,
-  ENOENT,
-  ENOTDIR,
-  EOPNOTSUPP,
-  EPERM,
-  EPIPE,
-  ESPIPE,
-} from "../abi/errno.ts";
+import { EAGAIN, EINVAL, EIOCBQUEUED, ENFILE, ENOENT, ENOTDIR, EPIPE, ESPIPE } from "../abi/errno.ts";
 import type { EvictMemory } from "../abi/evict.ts";
 import { S_IFIFO } from "../abi/stat.ts";
 import type { Errno } from "../abi/units.ts";
 import { layout } from "../lib/layout.ts";
 import { assert } from "../lib/assert.ts";
+import { FixedFs } from "./fixed_fs.ts";
 import { IO_NONBLOCK } from "./vfs/file_system.ts";
-import type { FileSystem, Stat, StatFs } from "./vfs/file_system.ts";
+import type { FileSystem, Stat } from "./vfs/file_system.ts";
 
 export const PIPE_BYTES = 65_536;
 /** Bytes that are written in one piece (limits.h). */
 export const PIPE_BUF = 4096;
-/** In waitingOn(): some pipe. */
-const ANY_PIPE = 0;
 const PIPE = layout("readers", "writers", "written", "read");
 
 const waits = (how: number): Errno => ((how & IO_NONBLOCK) === 0 ? EIOCBQUEUED : EAGAIN);
 
-export class PipeFs implements FileSystem {
+export class PipeFs extends FixedFs implements FileSystem {
   readonly type = "pipefs";
   readonly readOnly = false;
   readonly #pipes: Float64Array;
@@ -50,6 +37,7 @@ export class PipeFs implements FileSystem {
 
   /** @param pipes most pipes at once; each has its ring from the start. */
   constructor(memory: EvictMemory, pipes: number, moved: () => void = () => {}) {
+    super();
     this.#count = pipes;
     this.#pipes = memory.float64(pipes * PIPE.words);
     this.#rings = memory.uint8(pipes * PIPE_BYTES);
@@ -179,12 +167,6 @@ export class PipeFs implements FileSystem {
     return 0;
   }
 
-  statfs(out: StatFs): 0 {
-    const nothing = { blocks: 0, blocksFree: 0, blocksAvailable: 0, files: 0, filesFree: 0 };
-    Object.assign(out, nothing, { blockSize: PIPE_BUF, nameMax: 255 });
-    return 0;
-  }
-
   lookup(): Errno {
     return ENOENT;
   }
@@ -195,38 +177,6 @@ export class PipeFs implements FileSystem {
 
   readdir(): Errno {
     return ENOTDIR;
-  }
-
-  readlink(): Errno {
-    return EINVAL;
-  }
-
-  create(): Errno {
-    return EPERM;
-  }
-
-  mkdir(): Errno {
-    return EPERM;
-  }
-
-  symlink(): Errno {
-    return EPERM;
-  }
-
-  link(): Errno {
-    return EPERM;
-  }
-
-  unlink(): Errno {
-    return EPERM;
-  }
-
-  rmdir(): Errno {
-    return EPERM;
-  }
-
-  rename(): Errno {
-    return EPERM;
   }
 
   truncate(): Errno {
@@ -243,33 +193,5 @@ export class PipeFs implements FileSystem {
 
   fsync(): Errno {
     return EINVAL;
-  }
-
-  sync(): 0 {
-    return 0;
-  }
-
-  getxattr(): Errno {
-    return ENODATA;
-  }
-
-  setxattr(): Errno {
-    return EOPNOTSUPP;
-  }
-
-  removexattr(): Errno {
-    return EOPNOTSUPP;
-  }
-
-  listxattr(): number {
-    return 0;
-  }
-
-  waitingOn(): number {
-    return ANY_PIPE;
-  }
-
-  step(): boolean {
-    return false;
   }
 }

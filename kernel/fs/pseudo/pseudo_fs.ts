@@ -18,23 +18,12 @@
  * One that has ended meanwhile, as in Linux: ENOENT for its names; ESRCH for reads and writes of files that are still
  * open; their attributes can be asked for.
  */
-import {
-  EACCES,
-  EINVAL,
-  EIO,
-  ENODATA,
-  ENOENT,
-  ENOTDIR,
-  ENXIO,
-  EOPNOTSUPP,
-  EPERM,
-  ESRCH,
-  isErr,
-} from "../../abi/errno.ts";
+import { EIO, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, EPERM, ESRCH, isErr } from "../../abi/errno.ts";
 import { dirType, isDir, NAME_MAX, S_IFDIR, S_IFREG } from "../../abi/stat.ts";
 import type { Errno } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
-import { type EmitEntry, EOF_COOKIE, type FileSystem, type Stat, type StatFs } from "../vfs/file_system.ts";
+import { FixedFs } from "../fixed_fs.ts";
+import { type EmitEntry, EOF_COOKIE, type FileSystem, type Stat } from "../vfs/file_system.ts";
 
 export interface PseudoNode {
   /** From the root, without a leading slash: "sys/kernel/ostype". */
@@ -73,7 +62,7 @@ const DOT = encoder.encode(".");
 const DOTDOT = encoder.encode("..");
 const same = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && a.every((byte, at) => byte === b[at]);
 
-export class PseudoFs implements FileSystem {
+export class PseudoFs extends FixedFs implements FileSystem {
   readonly type: string;
   readonly readOnly = false;
   /** Row = inode number; row 0 is unused. */
@@ -85,6 +74,7 @@ export class PseudoFs implements FileSystem {
   readonly uncached: boolean;
 
   constructor(type: string, nodes: readonly PseudoNode[], bornSec: number, live?: LiveDirs) {
+    super();
     this.type = type;
     this.bornSec = bornSec;
     this.live = live;
@@ -145,12 +135,6 @@ export class PseudoFs implements FileSystem {
 
   root(): number {
     return ROOT;
-  }
-
-  statfs(out: StatFs): 0 {
-    const nothing = { blocks: 0, blocksFree: 0, blocksAvailable: 0, files: 0, filesFree: 0 };
-    Object.assign(out, nothing, { blockSize: BLOCK, nameMax: NAME_MAX });
-    return 0;
   }
 
   getattr(ino: number, out: Stat): 0 | Errno {
@@ -225,38 +209,6 @@ export class PseudoFs implements FileSystem {
     return EOF_COOKIE;
   }
 
-  readlink(): Errno {
-    return EINVAL;
-  }
-
-  create(): Errno {
-    return EACCES;
-  }
-
-  mkdir(): Errno {
-    return EPERM;
-  }
-
-  symlink(): Errno {
-    return EPERM;
-  }
-
-  link(): Errno {
-    return EPERM;
-  }
-
-  unlink(): Errno {
-    return EPERM;
-  }
-
-  rmdir(): Errno {
-    return EPERM;
-  }
-
-  rename(): Errno {
-    return EPERM;
-  }
-
   hold(): 0 {
     return 0;
   }
@@ -304,33 +256,5 @@ export class PseudoFs implements FileSystem {
 
   fsync(): 0 {
     return 0;
-  }
-
-  sync(): 0 {
-    return 0;
-  }
-
-  getxattr(): Errno {
-    return ENODATA;
-  }
-
-  setxattr(): Errno {
-    return EOPNOTSUPP;
-  }
-
-  removexattr(): Errno {
-    return EOPNOTSUPP;
-  }
-
-  listxattr(): number {
-    return 0;
-  }
-
-  waitingOn(): number {
-    return 0;
-  }
-
-  step(): boolean {
-    return false;
   }
 }
