@@ -344,7 +344,7 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
       };
       slots.vmscan = vmscan;
       slots.compaction = compaction;
-      system.addThread(kswapd(system, mm, vmscan, compaction));
+      system.addThread(kswapd(system, vmscan, compaction));
     },
   },
   {

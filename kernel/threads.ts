@@ -20,8 +20,7 @@ import { FLUSHER, JBD2, KCOMPACTD, KSWAPD, REAPER } from "./kthread.ts";
 import type { System } from "./system.ts";
 import { Wait } from "./wait.ts";
 import type { Memory } from "./wire_memory.ts";
-import { readVmEvents } from "../mm/index.ts";
-import type { Compaction, PageAlloc, Psi, Vmscan } from "../mm/index.ts";
+import type { Compaction, Psi, Vmscan } from "../mm/index.ts";
 
 const SWAP_CLUSTER = 32;
 const COMPACT_CLUSTER = 32;
@@ -33,19 +32,18 @@ const STEP_NS = 800;
 const LOOK_NS = NS_PER_SEC;
 const never = (): number => Infinity;
 
-export function kswapd(system: System, mm: PageAlloc, vmscan: Vmscan, compaction: Compaction): KernelThread {
+export function kswapd(system: System, vmscan: Vmscan, compaction: Compaction): KernelThread {
   return {
     name: KSWAPD,
     step(cpu) {
       if (!vmscan.awake) return 0;
-      const before = readVmEvents(mm).pgscan_kswapd;
       const got = vmscan.step(cpu, SWAP_CLUSTER);
       if (got > 0) system.executor.wakeAll(Wait.Memory);
       if (!vmscan.awake) {
         compaction.wake(vmscan.order);
         system.wakeThread(KCOMPACTD);
       }
-      return STEP_NS + (readVmEvents(mm).pgscan_kswapd - before) * CALL_COSTS.scanPage;
+      return STEP_NS + vmscan.scanned * CALL_COSTS.scanPage;
     },
     nextAtNs: never,
   };

@@ -3,7 +3,7 @@
  * dropped, and in which order, is the shrinkers' business; here is how much is asked of whom, and when to stop.
  *
  * - wake(zone, order)          kswapd has work
- * - step(cpu, budget)          one piece of kswapd's work, at most `budget` pages; 0: it sleeps
+ * - step(cpu, budget)          one piece of kswapd's work, at most `budget` pages; 0: it sleeps. `scanned`: pages asked for
  * - direct(cpu)                up to SWAP_CLUSTER pages for the caller; returns those got
  *
  * kswapd works until every zone is above its high watermark (and boost); it asks for a 4096th of each cache first and
@@ -25,6 +25,8 @@ export class Vmscan {
   readonly #mm: PageAlloc;
   readonly #words: Int32Array;
   readonly #shrinkers: Shrinker[] = [];
+  /** Pages that the last step or direct reclaim has looked at. */
+  scanned = 0;
 
   constructor(mm: PageAlloc, shared?: SharedArrayBuffer) {
     this.#mm = mm;
@@ -67,6 +69,7 @@ export class Vmscan {
 
   step(cpu: number, budget: number): number {
     const words = this.#words;
+    this.scanned = 0;
     if (words[WORD.awake] === 0) return 0;
     const wanted = this.#missing();
     if (wanted === 0) {
@@ -88,6 +91,7 @@ export class Vmscan {
   }
 
   direct(cpu: number): number {
+    this.scanned = 0;
     let got = 0;
     for (let priority = DEF_PRIORITY; priority >= 0 && got < SWAP_CLUSTER; priority--)
       got += this.#shrink(cpu, SWAP_CLUSTER - got, priority, false);
@@ -127,6 +131,7 @@ export class Vmscan {
       const scan = Math.min(Math.floor(shrinker.count() / 2 ** priority), wanted - got);
       if (scan <= 0) continue;
       const freed = shrinker.scan(scan);
+      this.scanned += scan;
       counters[row + (kswapd ? VM.pgscan_kswapd : VM.pgscan_direct)]! += scan;
       counters[row + (kswapd ? VM.pgsteal_kswapd : VM.pgsteal_direct)]! += freed;
       got += freed;
