@@ -68,7 +68,6 @@ export class Stepped implements UserTask {
     }
     processes.nr[p] = this.nr;
     processes.args.set(this.args, p * ARGS);
-    processes.progress[p] = 0;
     processes.phase[p] = Phase.Entered;
     processes.calls[p]!++;
     return -1;

@@ -51,15 +51,18 @@ describe("reclaim", () => {
     expect(free(mm)).toBeLessThanOrEqual(words[ZONE.low]!);
     let steps = 0;
     let taken = 0;
+    let scanned = 0;
     while (vmscan.awake) {
       const got = vmscan.step(0, 16);
       expect(got).toBeLessThanOrEqual(16);
+      scanned += vmscan.scanned;
       taken += got;
       expect(steps++).toBeLessThan(1000);
     }
     expect(free(mm)).toBeGreaterThanOrEqual(words[ZONE.high]!);
     expect(taken).toBeLessThan(words[ZONE.high]! * 3);
     expect(readVmEvents(mm).pgsteal_kswapd).toBe(taken);
+    expect(readVmEvents(mm).pgscan_kswapd).toBe(scanned);
     expect(words[ZONE.reclaim]).toBe(0);
     checkPageAlloc(mm);
   });

@@ -1,6 +1,8 @@
 import { expect, it } from "vitest";
+import { judge } from "../../../harness/machine/judge.ts";
 import { live } from "../../../harness/machine/live.ts";
 import { MACHINE_DEFAULTS, openMachine } from "../../../harness/machine/machine.ts";
+import type { OpenMachine } from "../../../harness/machine/machine.ts";
 import { View } from "../../../harness/machine/view.ts";
 
 const TINY = {
@@ -21,10 +23,14 @@ it("View shows CPUs, memory, journal, disk and tasks within the columns", async 
   expect(lines.every((line) => line.length <= 80)).toBe(true);
 });
 
-/** Keys pressed frame by frame; what was drawn. */
-async function watch(
-  script: readonly string[],
-): Promise<{ readonly drawn: string; readonly events: number; readonly ns: number }> {
+interface Watched {
+  readonly drawn: string;
+  readonly machine: OpenMachine;
+  readonly events: number;
+}
+
+/** Keys pressed frame by frame; what was drawn, and the machine that is there at the end, shut down. */
+async function watch(script: readonly string[]): Promise<Watched> {
   const left = [...script];
   let drawn = "";
   let nowMs = 0;
@@ -37,20 +43,30 @@ async function watch(
     // Each look at the clock takes half a frame: a slice of virtual time a frame.
     nowMs: () => (nowMs += 50),
   });
+  const events = machine.booted.system.steps();
   machine.stop();
-  return { drawn, events: machine.booted.system.steps(), ns: machine.booted.machine.time[0]! };
+  return { drawn, machine, events };
 }
 
 it("keys: pause stands still, a step is one event, a step back undoes it, q shuts the machine down", async () => {
-  const ran = await watch(["", "p", "", ""]);
   const stood = await watch(["", "p", ""]);
-  expect(stood.events).toBe(ran.events);
+  expect((await watch(["", "p", "", "", ""])).events).toBe(stood.events);
+  expect((await watch(["", "p", "s", ""])).events).toBe(stood.events + 1);
   const back = await watch(["", "p", "s", "b", ""]);
-  expect(back.events).toBe(ran.events);
+  expect(back.events).toBe(stood.events);
   expect(back.drawn).toContain("step back");
 });
 
-it("c pulls the plug: the next machine recovers from what was durable, and goes on", async () => {
-  const { drawn } = await watch(["", "", "", "c", "", ""]);
+/** s_feature_incompat of the superblock has needs_recovery. */
+const needsRecovery = (image: Uint8Array): boolean => (image[1024 + 0x60]! & 4) !== 0;
+
+it("c pulls the plug: another machine boots from what was durable, recovers it, and goes on", async () => {
+  const whole = await watch(["", "", "", "", "", ""]);
+  const { drawn, machine, events } = await watch(["", "", "", "c", "", ""]);
   expect(drawn).toContain("the plug was pulled once");
+  expect(whole.machine.image0).toBe(undefined);
+  expect(needsRecovery(machine.image0!)).toBe(true);
+  expect(events).toBeLessThan(whole.events);
+  expect(judge(machine)).toEqual({ damage: 0, promises: 0, broken: [] });
+  expect(needsRecovery(machine.image)).toBe(false);
 });
