@@ -224,10 +224,8 @@ async function procParts(
     psi: slots.psi,
     compaction: slots.compaction,
     disk: slots.disk,
-    elevators:
-      config.elevator === undefined || ELEVATORS.includes(config.elevator)
-        ? ELEVATORS
-        : [...ELEVATORS, config.elevator],
+    elevators: ELEVATORS,
+    elevator: config.elevator?.name ?? "mq-deadline",
     rotational: config.service?.kind === "hdd",
     pages: slots.pages,
     ext4: slots.ext4,

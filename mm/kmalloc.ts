@@ -44,9 +44,7 @@ export class Kmalloc {
   }
 
   kfree(cpu: number, addr: PhysAddr, owner: number): void {
-    const cache = this.slub.cacheOf(addr);
-    if (cache === 0) this.freeLarge(cpu, addr);
-    else this.slub.free(cpu, cache, addr, owner);
+    if (!this.slub.freeAny(cpu, addr, owner)) this.freeLarge(cpu, addr);
   }
 
   private large(cpu: number, bytes: number, gfp: number, owner: number): PhysAddr | Errno {

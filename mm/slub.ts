@@ -31,6 +31,7 @@ import { GFP } from "./gfp.ts";
 import { Kind, SLAB_LISTS } from "./memmap.ts";
 import type { PageAlloc } from "./page_alloc.ts";
 import { cpuObjects, minPartial, orderFor, slabObjects, slabOrder } from "./slab_size.ts";
+import { LIST, type SlubFast, slubFast } from "./slub_fast.ts";
 import { RED_LEFT, damage, debugLink, debugSize, initFree, markAllocated, markFreed, tracks } from "./slub_debug.ts";
 
 export const SlabFlag = { Debug: 1, Reclaimable: 2 } as const;
@@ -52,8 +53,6 @@ export const CACHE = {
   freeObjects: 26,
   words: 32,
 } as const;
-/** A CPU's words for one cache: active head and count, spare head and count. */
-const LIST = { head: 0, count: 1, spare: 2, spareCount: 3, words: 4 } as const;
 const ROWS = SLAB_CACHES_MAX + 1;
 const NAME_BYTES = 32;
 /** Objects are aligned to this. */
@@ -67,7 +66,9 @@ export interface SlubBuffers {
 export class Slub {
   readonly pages: PageAlloc;
   readonly caches: Int32Array;
-  trace: EventSink | null = null;
+  readonly alloc: SlubFast["alloc"];
+  readonly free: SlubFast["free"];
+  readonly freeAny: SlubFast["freeAny"];
   /** Makes another CPU look at its requests, as PageAlloc.kick. */
   kick: (cpu: number) => void = (cpu) => this.tick(cpu);
   private readonly locks: LockOps;
@@ -82,6 +83,8 @@ export class Slub {
   private readonly out: Int32Array;
   private readonly cpus: number;
   private readonly shared: SlubBuffers;
+  private readonly fast: SlubFast;
+  private sink: EventSink | null = null;
 
   constructor(pages: PageAlloc, ram: ArrayBufferLike, locks: LockOps, shared?: SlubBuffers) {
     const { frames, cpus } = pages.map.shape;
@@ -104,6 +107,24 @@ export class Slub {
     this.freeHead = new Int32Array(table, 0, frames);
     this.out = new Int32Array(table, frames * 4, frames);
     this.cacheOfFrame = new Uint8Array(table, frames * 8, frames);
+    this.fast = slubFast(
+      {
+        ram: this.ram,
+        lists: this.lists,
+        rows: ROWS,
+        caches: this.caches,
+        cacheWords: CACHE.words,
+        limitAt: CACHE.limit,
+        cacheOfFrame: this.cacheOfFrame,
+      },
+      {
+        alloc: (cpu, cache, gfp, owner) => this.allocGeneral(cpu, cache, gfp, owner),
+        free: (cpu, cache, addr, owner) => this.freeGeneral(cpu, cache, addr, owner),
+      },
+    );
+    this.alloc = this.fast.alloc;
+    this.free = this.fast.free;
+    this.freeAny = this.fast.freeAny;
     if (shared !== undefined) return;
     for (let at = 0; at < this.lists.length; at += 2) this.lists[at] = -1;
   }
@@ -150,36 +171,13 @@ export class Slub {
     return this.cacheOfFrame[addr >>> PAGE_SHIFT] ?? 0;
   }
 
-  alloc(cpu: number, cache: number, gfp: number, owner: number): PhysAddr | Errno {
-    const lists = this.lists;
-    const at = (cpu * ROWS + cache) * LIST.words;
-    let object = lists[at]!;
-    if (object < 0) {
-      object = this.allocSlow(cpu, cache, gfp, owner);
-      if (object < 0) return ENOMEM;
-    } else {
-      lists[at] = this.ram[object]!;
-      lists[at + LIST.count]!--;
-    }
-    if (this.trace !== null) this.traceAlloc(cpu, cache, object, owner);
-    return (object * 4) as PhysAddr;
+  get trace(): EventSink | null {
+    return this.sink;
   }
 
-  free(cpu: number, cache: number, addr: PhysAddr, owner: number): void {
-    if (this.cacheOfFrame[addr >>> PAGE_SHIFT] !== cache) this.wrongCache(cache, addr);
-    const lists = this.lists;
-    const at = (cpu * ROWS + cache) * LIST.words;
-    const object = addr >>> 2;
-    const head = lists[at]!;
-    const count = lists[at + LIST.count]!;
-    if (object === head || count >= this.caches[cache * CACHE.words + CACHE.limit]!) {
-      this.freeSlow(cpu, cache, addr, owner);
-    } else {
-      this.ram[object] = head;
-      lists[at] = object;
-      lists[at + LIST.count] = count + 1;
-    }
-    if (this.trace !== null) this.trace(MmEv.KmemCacheFree, cpu, addr >>> 3, 0, cache, 0);
+  set trace(sink: EventSink | null) {
+    this.sink = sink;
+    this.fast.trace(sink !== null);
   }
 
   /** Fills `into` from the front; returns how many it got. */
@@ -335,41 +333,43 @@ export class Slub {
       : this.pages.map.blockAround(pfn as Pfn);
   }
 
-  private traceAlloc(cpu: number, cache: number, object: number, owner: number): void {
-    this.trace?.(
-      MmEv.KmemCacheAlloc,
-      cpu,
-      object >>> 1,
-      this.caches[cache * CACHE.words + CACHE.objectSize]!,
-      cache,
-      owner,
-    );
+  private allocGeneral(cpu: number, cache: number, gfp: number, owner: number): PhysAddr | Errno {
+    const at = (cpu * ROWS + cache) * LIST.words;
+    const object = this.lists[at]! < 0 ? this.allocSlow(cpu, cache, gfp, owner) : this.takeActive(at);
+    if (object < 0) return ENOMEM;
+    const bytes = this.caches[cache * CACHE.words + CACHE.objectSize]!;
+    this.sink?.(MmEv.KmemCacheAlloc, cpu, object >>> 1, bytes, cache, owner);
+    return (object * 4) as PhysAddr;
+  }
+
+  private takeActive(at: number): number {
+    const object = this.lists[at]!;
+    this.lists[at] = this.ram[object]!;
+    this.lists[at + LIST.count]!--;
+    return object;
   }
 
   private allocSlow(cpu: number, cache: number, gfp: number, owner: number): number {
     this.tick(cpu);
     const lists = this.lists;
     const at = (cpu * ROWS + cache) * LIST.words;
-    if (lists[at + LIST.spare]! >= 0) this.swap(at);
-    else {
-      const words = cache * CACHE.words;
-      this.locks.lock(this.caches, words);
-      if (this.pages.map.next[this.partialList(cache)] === this.partialList(cache)) {
-        // Pages are taken without the lock: reclaim may free objects of this very cache.
-        this.locks.unlock(this.caches, words);
-        const slab = this.newSlab(cpu, cache, gfp, owner);
-        if (slab < 0) return -1;
-        this.locks.lock(this.caches, words);
-        this.adopt(cache, slab);
-      }
-      if ((this.caches[words + CACHE.flags]! & SlabFlag.Debug) !== 0) return this.takeChecked(cpu, cache, owner);
-      const object = this.takeList(at, cache);
-      this.locks.unlock(this.caches, words);
-      return object;
+    if (lists[at + LIST.spare]! >= 0) {
+      this.swap(at);
+      return this.takeActive(at);
     }
-    const object = lists[at]!;
-    lists[at] = this.ram[object]!;
-    lists[at + LIST.count]!--;
+    const words = cache * CACHE.words;
+    this.locks.lock(this.caches, words);
+    if (this.pages.map.next[this.partialList(cache)] === this.partialList(cache)) {
+      // Pages are taken without the lock: reclaim may free objects of this very cache.
+      this.locks.unlock(this.caches, words);
+      const slab = this.newSlab(cpu, cache, gfp, owner);
+      if (slab < 0) return -1;
+      this.locks.lock(this.caches, words);
+      this.adopt(cache, slab);
+    }
+    if ((this.caches[words + CACHE.flags]! & SlabFlag.Debug) !== 0) return this.takeChecked(cpu, cache, owner);
+    const object = this.takeList(at, cache);
+    this.locks.unlock(this.caches, words);
     return object;
   }
 
@@ -447,7 +447,7 @@ export class Slub {
     this.freeHead[pfn] = first;
     this.out[pfn] = 0;
     this.cacheOfFrame.fill(cache, pfn, pfn + (1 << order));
-    this.trace?.(MmEv.SlabNew, cpu, pfn, order, cache, objects);
+    this.sink?.(MmEv.SlabNew, cpu, pfn, order, cache, objects);
     return pfn;
   }
 
@@ -478,25 +478,32 @@ export class Slub {
     this.caches[cache * CACHE.words + CACHE.partial]!--;
   }
 
-  private freeSlow(cpu: number, cache: number, addr: number, owner: number): void {
-    this.tick(cpu);
+  private freeGeneral(cpu: number, cache: number, addr: PhysAddr, owner: number): void {
+    if (this.cacheOfFrame[addr >>> PAGE_SHIFT] !== cache) this.wrongCache(cache, addr);
     const words = cache * CACHE.words;
     const lists = this.lists;
     const at = (cpu * ROWS + cache) * LIST.words;
-    if ((this.caches[words + CACHE.flags]! & SlabFlag.Debug) !== 0) {
-      this.freeChecked(cpu, cache, addr, owner);
-      return;
-    }
     const object = addr >>> 2;
-    if (object === lists[at]) panic(`slub: double free of an object of ${this.name(cache)}`, `0x${addr.toString(16)}`);
-    if (lists[at + LIST.count]! >= this.caches[words + CACHE.limit]!) {
-      // The active list is full: what lies longest, the spare, goes back to the slabs.
-      this.flush(cpu, cache, LIST.spare);
-      this.swap(at);
+    if ((this.caches[words + CACHE.flags]! & SlabFlag.Debug) !== 0) {
+      this.tick(cpu);
+      this.freeChecked(cpu, cache, addr, owner);
+    } else {
+      if (object === lists[at])
+        panic(`slub: double free of an object of ${this.name(cache)}`, `0x${addr.toString(16)}`);
+      if (lists[at + LIST.count]! >= this.caches[words + CACHE.limit]!) this.makeRoom(cpu, cache, at);
+      this.ram[object] = lists[at]!;
+      lists[at] = object;
+      lists[at + LIST.count]!++;
     }
-    this.ram[object] = lists[at]!;
-    lists[at] = object;
-    lists[at + LIST.count]!++;
+    this.sink?.(MmEv.KmemCacheFree, cpu, addr >>> 3, 0, cache, 0);
+  }
+
+  /** The active list is full: what lies longest, the spare, goes back to the slabs. */
+  private makeRoom(cpu: number, cache: number, at: number): void {
+    this.tick(cpu);
+    if (this.lists[at + LIST.count]! < this.caches[cache * CACHE.words + CACHE.limit]!) return;
+    this.flush(cpu, cache, LIST.spare);
+    this.swap(at);
   }
 
   private freeChecked(cpu: number, cache: number, addr: number, owner: number): void {

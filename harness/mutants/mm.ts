@@ -152,6 +152,18 @@ export const mutants: MutantSet = {
       why: "a full slab that gets an object back stays unlisted",
     },
     {
+      file: "mm/slub_fast.ts",
+      find: "lists[at + 1] = count + 1;",
+      replace: "",
+      why: "an object that comes back is not counted",
+    },
+    {
+      file: "mm/slub_fast.ts",
+      find: "object === head || ",
+      replace: "",
+      why: "the object freed last may be freed again",
+    },
+    {
       file: "mm/slub_debug.ts",
       find: 'say("right red zone", firstOther(ram, object + objectSize, object + link, red))',
       replace: 'say("right red zone", firstOther(ram, object + objectSize + 1, object + link, red))',
