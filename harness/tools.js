@@ -23,6 +23,10 @@ export const TOOLS = {
     { program: "dumpe2fs", package: "e2fsprogs", why: "Linux's own words for a superblock and its groups" },
     { program: "debugfs", package: "e2fsprogs", why: "a second reader of our file systems" },
   ],
+  filesystems: [
+    { program: "mkfs.xfs", package: "xfsprogs", why: "crash campaigns on xfs" },
+    { program: "xfs_repair", package: "xfsprogs", why: "xfs's own check of crash states" },
+  ],
   zstd: [{ program: "zstd", package: "zstd", why: "unpacking of packed disk images" }],
   qemu: [
     { program: "qemu-system-x86_64", package: "qemu-system-x86", why: "real devices and real Linux guests" },
@@ -31,7 +35,7 @@ export const TOOLS = {
 };
 
 /** @type {string[]} */
-export const TESTED = ["qemu", "ext4"];
+export const TESTED = ["qemu", "ext4", "filesystems"];
 
 /** Administrators' programs are often not on a user's PATH, and still run. */
 const ALSO = ["/usr/local/sbin", "/usr/sbin", "/sbin"];

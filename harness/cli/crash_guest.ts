@@ -1,8 +1,11 @@
 /** `orrery crash guest`: real Linux guests on a recorded disk, cut at an instant by chance, and their states explored. */
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { Option } from "commander";
 import type { Command } from "commander";
 import { DROP_SPAN_DEFAULT } from "../crash/enumerate.ts";
+import { GUEST_FS, GUEST_FS_NAMES } from "../crash/guest_fs.ts";
+import type { GuestFsName } from "../crash/guest_fs.ts";
 import { byteSize, choiceOption, formatOption, outOption, seedOption, wholeNumber } from "./args.ts";
 import { failureNotes, kernelNotes, kernelOption, policyOption, sectorSize, SUBSET_BITS_MAX } from "./crash_options.ts";
 import { REPORT_NAME, writeReport } from "./crash_report.ts";
@@ -13,6 +16,7 @@ import { emit } from "./output.ts";
 import type { Format } from "./output.ts";
 import { progressLine } from "./progress.ts";
 
+const OF_EXT4 = ["policy", "referee", "kernel"];
 const GUEST_WORKLOAD_NAMES = ["mixed", "small", "rename", "append", "fast-commit"] as const;
 
 export function registerGuest(crash: Command): void {
@@ -26,11 +30,16 @@ export function registerGuest(crash: Command): void {
       "mixed",
     )
     .option("--steps <n>", "commands of a named workload", wholeNumber(1, 100_000), 60)
-    .addOption(choiceOption("--fs <name>", "the file system", ["ext4"], "ext4"))
-    .option("--mkfs <options>", "for mkfs.ext4, such as '-b 1024 -J size=4'", "")
+    .addOption(choiceOption("--fs <name>", "the file system", GUEST_FS_NAMES, "ext4"))
+    .option("--mkfs <options>", "for its mkfs, such as '-b 1024 -J size=4'", "")
     .option("--mount <options>", "for mount -o, such as data=journal", "")
-    .option("--size <bytes>", "the disk", byteSize(2 ** 23, 2 ** 30), 64 * 2 ** 20)
-    .option("--states <n>", "crash states of each run, at least", wholeNumber(1, 1e9), 20_000)
+    .addOption(new Option("--size <bytes>", "the disk (default: 64M)").argParser(byteSize(2 ** 23, 2 ** 30)))
+    .addOption(
+      new Option(
+        "--states <n>",
+        `crash states of each run: of ext4 at least (default: ${STATES_EXT4}), of others those judged (default: ${STATES_FOREIGN})`,
+      ).argParser(wholeNumber(1, 1e9)),
+    )
     .option(
       "--max-subset <n>",
       "all subsets of an epoch with so many writes or fewer",
@@ -56,14 +65,19 @@ export function registerGuest(crash: Command): void {
     .action(guest);
 }
 
-interface GuestCliOptions {
+/** A state of ext4 is judged in half a millisecond, one of another file system by a guest and its own checker. */
+const STATES_EXT4 = 20_000;
+const STATES_FOREIGN = 300;
+
+export interface GuestCliOptions {
+  readonly fs: GuestFsName;
   readonly runs: number;
   readonly workload: string;
   readonly steps: number;
   readonly mkfs: string;
   readonly mount: string;
-  readonly size: number;
-  readonly states: number;
+  readonly size?: number;
+  readonly states?: number;
   readonly maxSubset: number;
   readonly sector: 512 | 4096;
   readonly tears: boolean;
@@ -80,23 +94,36 @@ interface GuestCliOptions {
 
 async function guest(options: GuestCliOptions, command: Command): Promise<void> {
   const { openRun } = await import("../run/run.ts");
+  const steps = await stepsFor(options);
+  if (options.fs !== "ext4") {
+    const asked = OF_EXT4.find((name) => command.getOptionValueSource(name) === "cli");
+    if (asked !== undefined)
+      throw new UserError(`--${asked} is for ext4 only: ${options.fs} is always judged by Linux and its own checker`);
+    const { foreignGuest } = await import("./crash_guest_foreign.ts");
+    await foreignGuest({ ...options, fs: options.fs, states: options.states ?? STATES_FOREIGN }, command, steps);
+    return;
+  }
   const { runGuestCampaign } = await import("../crash/guest_campaign.ts");
+  const { guestTemplate } = await import("../crash/guest_template.ts");
   const { policy, maxSubset, sector, tears, seed } = options;
-  const stepsOf = await stepsFor(options);
   const run = openRun(command, options.out);
   const line = progressLine("crash guest");
+  const sizeBytes = options.size ?? GUEST_FS.ext4.sizeBytes;
+  const template = guestTemplate(GUEST_FS.ext4, sizeBytes, { accel: "tcg" });
+  let interrupted = false;
   const runs = await interruptible((stop) =>
     runGuestCampaign({
-      sizeBytes: options.size,
+      template,
+      sizeBytes,
+      listed: false,
       mkfs: options.mkfs,
       mount: options.mount,
-      guest: { accel: "tcg" },
       runs: options.runs,
       seed,
-      steps: stepsOf,
+      steps,
       cutAtEnd: options.toTheEnd === true,
       bounds: { policy, maxSubset, random: 0, sector, tears, seed, dropSpan: DROP_SPAN_DEFAULT },
-      states: options.states,
+      states: options.states ?? STATES_EXT4,
       workers: options.workers,
       referee: options.referee,
       kernel: options.kernel,
@@ -104,6 +131,9 @@ async function guest(options: GuestCliOptions, command: Command): Promise<void> 
       dir: run.dir,
       line,
       stop,
+    }).finally(() => {
+      interrupted = stop.aborted;
+      return template.close();
     }),
   );
   line.end();
@@ -132,6 +162,7 @@ async function guest(options: GuestCliOptions, command: Command): Promise<void> 
     mount: options.mount,
     policy,
     seed,
+    interrupted,
     distinct: rows.reduce((sum, { distinct }) => sum + distinct, 0),
     flagged: rows.reduce((sum, { flagged }) => sum + flagged, 0),
     runs: runs.map(({ honest, lying, refused, log }, n) => ({
@@ -157,8 +188,9 @@ async function guest(options: GuestCliOptions, command: Command): Promise<void> 
     summary: honest.summary,
     show: (id: string) => `orrery crash show ${id} --base ${base} --log ${log}`,
   }));
-  await writeReport(run.path(REPORT_NAME), facts, (all) => guestReport(all, rows, found));
-  run.finish({ seed, document });
+  await writeReport(run.path(REPORT_NAME), facts, (all) => guestReport("ext4", all, rows, found));
+  // A run that is not finished is taken up again by the same command with this directory.
+  if (!interrupted) run.finish({ seed, document });
   emit(options.format, {
     document,
     rows,
@@ -174,7 +206,8 @@ async function guest(options: GuestCliOptions, command: Command): Promise<void> 
     console.error(
       `orrery: run ${number}: a disk that ignores flushes was not caught: the run promised too little to tell`,
     );
-  if (broken !== undefined) {
+  if (interrupted) console.error(`orrery: stopped; go on with the same command and --out ${run.dir}`);
+  else if (broken !== undefined) {
     const first = broken.honest.summary.firstFailures[0]!;
     console.error(
       `orrery: ${broken.honest.summary.flagged} crash states are broken; see the first with: orrery crash show ${first.id} --base ${broken.base} --log ${broken.log}`,

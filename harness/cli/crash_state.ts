@@ -10,7 +10,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { BlockImage } from "../../kernel/index.ts";
-import { formatOption } from "./args.ts";
+import { GUEST_FS_NAMES } from "../crash/guest_fs.ts";
+import type { GuestFsName } from "../crash/guest_fs.ts";
+import { choiceOption, formatOption } from "./args.ts";
 import { policyOption, recordingOptions } from "./crash_options.ts";
 import type { JudgeOptions, RecordingOptions } from "./crash_options.ts";
 import { EXIT, UserError } from "./exit.ts";
@@ -20,6 +22,14 @@ export function registerStates(crash: Command): void {
   recordingOptions(crash.command("show"))
     .description("Tell what survived in a crash state, and what is wrong with it: 3 when something is.")
     .argument("<state>", "its name, such as 3f1c0a9b2e4d-e4-p12x5")
+    .addOption(
+      choiceOption(
+        "--fs <name>",
+        "the file system; not ext4: a guest and its own checker judge",
+        GUEST_FS_NAMES,
+        "ext4",
+      ),
+    )
     .addOption(policyOption())
     .option("--image <file>", "write the disk in that state there")
     .addOption(formatOption("json"))
@@ -66,7 +76,16 @@ async function openState(id: string, { base, log, policy }: JudgeOptions) {
   return { explorer, segment: states.segment, parsed };
 }
 
-async function show(id: string, options: JudgeOptions & { readonly image?: string }): Promise<void> {
+interface ShowOptions extends JudgeOptions {
+  readonly fs: GuestFsName;
+  readonly image?: string;
+}
+
+async function show(id: string, options: ShowOptions): Promise<void> {
+  if (options.fs !== "ext4") {
+    const { showForeign } = await import("./crash_show_foreign.ts");
+    return showForeign(id, { ...options, fs: options.fs });
+  }
   const { explorer, segment, parsed } = await openState(id, options);
   const { beforeCrash, describeState, lostOf } = await import("../crash/timeline.ts");
   const { storeState } = await import("../crash/referee.ts");

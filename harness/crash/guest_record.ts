@@ -2,33 +2,42 @@
  * A real Linux guest's disk recorded while it works, and cut. The image is made once, with what --mkfs says; each run is
  * a clone of one booted guest on a copy of it, so that a run costs its work and no boot.
  *
- * - guestBench(options)         boots the guest and stops it: a template
- * - bench.record(steps, cut)    a run on a disk of its own: the log until the cut
+ * - guestBench(template, options)   the image
+ * - bench.record(steps, cut)        a run on a disk of its own: the log until the cut
  *
  * A cut at step n: the steps before it have ended, that one was begun, and so many milliseconds later the power goes.
  */
-import { execFileSync } from "node:child_process";
 import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { UserError } from "../cli/exit.ts";
 import { SparseDisk } from "../disk/sparse.ts";
 import { RecordingDisk, memorySink } from "../nbd/record.ts";
 import type { LogEntry } from "../nbd/log.ts";
 import { serveNbd } from "../nbd/server.ts";
-import { makeTemplate } from "../qemu/clone.ts";
-import { bootGuest } from "../qemu/guest.ts";
-import type { GuestOptions } from "../qemu/guest.ts";
+import type { Guest } from "../qemu/guest.ts";
 import { runFolder } from "../qemu/open_things.ts";
-import { needTool } from "../qemu/packages.ts";
+import { makeFs } from "./guest_fs.ts";
+import type { GuestFs } from "./guest_fs.ts";
+import { LIST } from "./guest_listing.ts";
+import type { GuestTemplate } from "./guest_template.ts";
 import { MOUNTED } from "./guest_workload.ts";
 import type { GuestStep } from "./guest_workload.ts";
 
 export interface GuestBenchOptions {
   readonly sizeBytes: number;
-  /** Words for mkfs.ext4, and for mount -o; empty: the defaults. */
+  /** Words for mkfs, and for mount -o; empty: the defaults. */
   readonly mkfs: string;
   readonly mount: string;
-  readonly guest: Omit<GuestOptions, "disk">;
+  /** The file system as an earlier bench made it; else it is made. */
+  readonly image?: Uint8Array;
+  /** Have the guest tell its tree at each marker: by then that is what it holds to be durable. */
+  readonly listed: boolean;
+}
+
+/** The tree as the guest saw it before step `step` began. */
+export interface SeenTree {
+  readonly step: number;
+  /** What LIST said. */
+  readonly text: string;
 }
 
 export interface Cut {
@@ -40,53 +49,35 @@ export interface GuestRecording {
   readonly entries: readonly LogEntry[];
   /** Commands that the guest refused: their text and what it said. */
   readonly refused: readonly string[];
+  /** One for each marker but the first, which precedes all steps, and one for the cut. */
+  readonly seen: readonly SeenTree[];
 }
 
 export interface GuestBench {
   readonly image: Uint8Array;
   record(steps: readonly GuestStep[], cut: Cut): Promise<GuestRecording>;
-  close(): Promise<void>;
+  close(): void;
 }
 
-const WHY = "crash real guests";
-/** So that the same options give the same image on every run. */
-const FIXED = ["-U", "6f727265-7279-4000-8000-000000000001", "-E", "hash_seed=6f727265-7279-4000-8000-000000000002"];
 const REFUSED_MAX = 20;
 
-/** Fixed unless the user's options say otherwise; -E may come once only. */
-function mkfsArgs(mkfs: string): string[] {
-  const words = mkfs.split(/\s+/).filter((word) => word !== "");
-  const extended = words.findIndex((word) => word === "-E");
-  if (extended < 0) return [...FIXED, ...words];
-  const joined = `${words[extended + 1] ?? ""},${FIXED[3]!}`;
-  return [FIXED[0]!, FIXED[1]!, ...words.slice(0, extended), "-E", joined, ...words.slice(extended + 2)];
-}
-
-function makeImage(folder: string, { sizeBytes, mkfs }: GuestBenchOptions): SparseDisk {
+function makeImage(folder: string, fs: GuestFs, { sizeBytes, mkfs, image: given }: GuestBenchOptions): SparseDisk {
   const image = join(folder, "fs.img");
-  writeFileSync(image, "");
+  writeFileSync(image, given ?? "");
   truncateSync(image, sizeBytes);
-  const args = ["-q", "-F", ...mkfsArgs(mkfs), image];
-  try {
-    execFileSync(needTool("mkfs.ext4", WHY), args, { stdio: ["ignore", "ignore", "pipe"] });
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    const { stderr } = error as { readonly stderr?: Buffer };
-    const said = stderr?.toString().trim().split("\n").at(-1);
-    throw new UserError(`mkfs.ext4 refuses "${mkfs}": ${said ?? String(error)}`);
-  }
+  if (given === undefined) makeFs(fs, mkfs, image);
   return SparseDisk.load(image);
 }
 
-export async function guestBench(options: GuestBenchOptions): Promise<GuestBench> {
+/** What the guest knows of its disk from before is of another one. */
+const FORGET = "blockdev --flushbufs /dev/vda; echo 3 > /proc/sys/vm/drop_caches";
+
+export function guestBench(template: GuestTemplate, options: GuestBenchOptions): GuestBench {
   const folder = runFolder();
   try {
-    const made = makeImage(folder.path, options);
+    const made = makeImage(folder.path, template.fs, options);
     const image = new Uint8Array(options.sizeBytes);
     made.readAt(0, image);
-    const booted = await serveNbd(made.snapshot(), { path: join(folder.path, "boot") });
-    const guest = await bootGuest({ ...options.guest, disk: booted.address });
-    const template = await makeTemplate(guest);
     let serial = 0;
     return {
       image,
@@ -97,10 +88,11 @@ export async function guestBench(options: GuestBenchOptions): Promise<GuestBench
         try {
           const clone = await template.clone(server.address);
           try {
-            const how = options.mount === "" ? "" : `-o ${options.mount}`;
-            await clone.must(`mount -t ext4 ${how} /dev/vda ${MOUNTED}`);
+            const words = [...(options.listed ? ["noatime"] : []), ...(options.mount === "" ? [] : [options.mount])];
+            const how = words.length === 0 ? "" : `-o ${words.join(",")}`;
+            await clone.must(`${FORGET}; mount -t ${template.fs.name} ${how} /dev/vda ${MOUNTED}`);
             disk.mark("start");
-            return { refused: await work(clone, disk, steps, cut), entries: sink.entries };
+            return { ...(await work(clone, disk, steps, cut, options.listed)), entries: sink.entries };
           } finally {
             await clone.cut();
           }
@@ -108,11 +100,7 @@ export async function guestBench(options: GuestBenchOptions): Promise<GuestBench
           await server.close();
         }
       },
-      async close() {
-        await template.remove();
-        await booted.close();
-        folder.remove();
-      },
+      close: () => folder.remove(),
     };
   } catch (error) {
     folder.remove();
@@ -121,23 +109,33 @@ export async function guestBench(options: GuestBenchOptions): Promise<GuestBench
 }
 
 async function work(
-  guest: Awaited<ReturnType<typeof bootGuest>>,
+  guest: Guest,
   disk: RecordingDisk,
   steps: readonly GuestStep[],
   cut: Cut,
-): Promise<string[]> {
+  listed: boolean,
+): Promise<Omit<GuestRecording, "entries">> {
   const refused: string[] = [];
+  const seen: SeenTree[] = [];
+  const see = async (step: number): Promise<void> => {
+    if (listed) seen.push({ step, text: await guest.must(LIST) });
+  };
   for (const [n, { command, marker }] of steps.entries()) {
     if (n === cut.step) {
+      await see(n);
       // Whether it ends before the power goes is not known: nothing is promised.
       void guest.run(command).catch(() => undefined);
       await new Promise((resolve) => setTimeout(resolve, cut.afterMs));
-      return refused;
+      return { refused, seen };
     }
     const { status, output } = await guest.run(command);
     if (status !== 0) {
       if (refused.length < REFUSED_MAX) refused.push(`${command}: ${output.trim().split("\n").at(-1) ?? status}`);
-    } else if (marker !== undefined) disk.mark(marker);
+    } else if (marker !== undefined) {
+      disk.mark(marker);
+      await see(n + 1);
+    }
   }
-  return refused;
+  await see(steps.length);
+  return { refused, seen };
 }

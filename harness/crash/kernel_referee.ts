@@ -7,12 +7,12 @@
  * - referee.judge(image)      what the kernel said, and what e2fsck said of its work; undefined twice: nothing
  */
 import { join } from "node:path";
-import type { BlockDevice, BlockRequest } from "../../kernel/abi/block.ts";
 import type { BlockImage } from "../../kernel/index.ts";
 import { SparseDisk } from "../disk/sparse.ts";
 import { serveNbd } from "../nbd/server.ts";
 import { bootGuest } from "../qemu/guest.ts";
 import { runFolder } from "../qemu/open_things.ts";
+import { ChangingDisk } from "./changing_disk.ts";
 import { MOUNTED } from "./guest_workload.ts";
 import { e2fsckSays, eachBlock } from "./referee.ts";
 
@@ -26,27 +26,6 @@ export interface KernelVerdict {
 export interface KernelReferee {
   judge(image: BlockImage, sizeBytes: number): Promise<KernelVerdict>;
   close(): Promise<void>;
-}
-
-/** The disk that the guest sees: another one for each state. */
-class ChangingDisk implements BlockDevice {
-  disk: SparseDisk;
-
-  constructor(disk: SparseDisk) {
-    this.disk = disk;
-  }
-
-  get limits() {
-    return this.disk.limits;
-  }
-
-  submit(batch: readonly BlockRequest[]): number {
-    return this.disk.submit(batch);
-  }
-
-  poll(): readonly BlockRequest[] {
-    return this.disk.poll();
-  }
 }
 
 const NOT_MOUNTED = 99;

@@ -97,11 +97,11 @@ export interface GuestFound {
   readonly show: (id: string) => string;
 }
 
-export function guestReport(facts: Facts, rows: Rows, found: readonly GuestFound[]): Report {
+export function guestReport(fs: string, facts: Facts, rows: Rows, found: readonly GuestFound[]): Report {
   const broken = found.filter(({ summary }) => summary.flagged > 0);
   return {
     title: "A real guest's disk, crashed",
-    lead: broken.length === 0 ? "No state breaks what ext4 owes." : `${broken.length} runs have broken states.`,
+    lead: broken.length === 0 ? `No state breaks what ${fs} owes.` : `${broken.length} runs have broken states.`,
     facts,
     sections: [
       {

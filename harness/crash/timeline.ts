@@ -2,6 +2,7 @@
  * A crash state in words: each write of its epoch, what it is to the file system, and whether it survived.
  *
  * - describeState(explorer, segment, set)    verdict and timeline
+ * - timelineOf(disk, segment, set)           the timeline alone: of any file system, where `what` may be unknown
  * - rolesOf(image)(write)                    what a write is to the file system, by the image before it: "journal: commit
  *                                            of transaction 7", "inode table: inodes 1..16", "data or map block 300"
  * - roleOf(image, sb, block)                 the same of a block that is not the journal's
@@ -19,6 +20,7 @@ import {
 } from "../../kernel/index.ts";
 import type { BlockImage, Super } from "../../kernel/index.ts";
 import { be32 } from "../../kernel/lib/bytes.ts";
+import type { CrashDisk } from "./crash_disk.ts";
 import type { Explorer } from "./explore.ts";
 import { superAt } from "./promises_derived.ts";
 import type { LoggedWrite, Segment } from "./recorded.ts";
@@ -58,10 +60,19 @@ export function describeState(explorer: Explorer, segment: Segment, text: string
   const { disk, judge, recorded } = explorer;
   const set = parseSet(text, segment.free.length);
   const markers = segment.markers[set.cut]!;
+  const timeline = timelineOf(disk, segment, set);
+  disk.state(set);
+  const verdict = judge.verdict(set.tear !== undefined, markers);
+  disk.undo();
+  return { set, verdict, markers: recorded.markers.slice(0, markers).map((marker) => marker.text), timeline };
+}
+
+/** The disk has entered the segment afterwards. */
+export function timelineOf(disk: CrashDisk, segment: Segment, set: StateSet): TimelineRow[] {
   disk.enter(segment);
   const roles = rolesOf(disk.image);
   let free = 0;
-  const timeline = segment.writes.map((write, at) => {
+  return segment.writes.map((write, at) => {
     const n = segment.forced[at]! ? -1 : free++;
     return {
       write: n < 0 ? write.serial : n,
@@ -71,10 +82,6 @@ export function describeState(explorer: Explorer, segment: Segment, text: string
       fate: fateOf(set, n),
     };
   });
-  disk.state(set);
-  const verdict = judge.verdict(set.tear !== undefined, markers);
-  disk.undo();
-  return { set, verdict, markers: recorded.markers.slice(0, markers).map((marker) => marker.text), timeline };
 }
 
 function fateOf({ kept, tear, cut }: StateSet, n: number): string {

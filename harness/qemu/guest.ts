@@ -34,6 +34,8 @@ export interface GuestOptions {
   readonly image?: string;
   /** A kernel of the user's instead of the packaged one: virtio, ext4 and devtmpfs must be in it. */
   readonly kernel?: string;
+  /** Modules of the packaged kernel beyond those that every guest loads; what they depend on comes with them. */
+  readonly modules?: readonly string[];
   /** Programs and data in the guest's root besides busybox. */
   readonly files?: readonly CpioEntry[];
   readonly memoryMiB?: number;
@@ -166,7 +168,7 @@ export async function bootGuest(asked: GuestOptions): Promise<Guest> {
   const options = { ...asked, accel: await chosenAccel(asked.accel ?? "tcg", bootsOnKvm) };
   if (options.kernel !== undefined && !existsSync(options.kernel))
     throw new UserError(`cannot boot ${options.kernel}: no such file`);
-  const files = guestFiles();
+  const files = guestFiles(options.modules);
   const folder = runFolder();
   writeFileSync(join(folder.path, "initrd"), initramfs(files, options.files));
   copyFileSync(options.kernel ?? files.kernel, join(folder.path, "kernel"));

@@ -2,8 +2,9 @@
  * The guest's kernel, from Debian's package: fetched by apt, unpacked without being installed, kept outside the
  * repository, never committed.
  *
- * - guestFiles()       kernel and modules; fetches and unpacks them the first time (27 MB, some seconds)
- *                      to ${XDG_CACHE_HOME:-~/.cache}/orrery/guest
+ * - guestFiles(more)   kernel and modules; fetches and unpacks them the first time (27 MB, some seconds)
+ *                      to ${XDG_CACHE_HOME:-~/.cache}/orrery/guest. `more` names modules beyond those that every guest
+ *                      loads: they come with what they depend on, and are unpacked when they are first asked for
  *
  * The compressed image in the package is unpacked to the ELF kernel in it: under software emulation, decompressing at
  * each boot costs more than the boot itself.
@@ -23,6 +24,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { EXIT, UserError } from "../cli/exit.ts";
 import { unlz4 } from "./lz4.ts";
+import { withDependencies } from "./modules.ts";
 import { GUEST_KERNEL_PACKAGE, findTool, needTool } from "./packages.ts";
 
 /** What the guest needs beyond what is built in, in the order in which it must be loaded. */
@@ -47,10 +49,34 @@ export interface GuestFiles {
 const cacheFolder = (): string => join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "orrery");
 const guestFolder = (): string => join(cacheFolder(), "guest");
 
-export function guestFiles(): GuestFiles {
+export function guestFiles(more: readonly string[] = []): GuestFiles {
   const release = unpackedReleases().at(-1) ?? unpack(fetchPackage());
   const folder = join(guestFolder(), release);
-  return { release, kernel: join(folder, "kernel"), modules: MODULES.map((name) => join(folder, `${name}.ko`)) };
+  const modules = [...MODULES, ...furtherModules(folder, release, more)];
+  return { release, kernel: join(folder, "kernel"), modules: modules.map((name) => join(folder, `${name}.ko`)) };
+}
+
+/** In load order. */
+function furtherModules(folder: string, release: string, names: readonly string[]): string[] {
+  let tree: PackageTree | undefined;
+  const bytesOf = (name: string): Buffer => {
+    const file = join(folder, `${name}.ko`);
+    if (existsSync(file)) return readFileSync(file);
+    tree ??= unpackTree(fetchPackage());
+    if (tree.release !== release)
+      throw new UserError(`the guest's kernel is ${release}, its package here ${tree.release}: delete ${folder}`);
+    const bytes = moduleBytes(tree.modules, name);
+    // Under its name only when it is complete: another process may look for it now.
+    const fresh = join(tree.folder, "module");
+    writeFileSync(fresh, bytes);
+    renameSync(fresh, file);
+    return bytes;
+  };
+  try {
+    return withDependencies(names, bytesOf);
+  } finally {
+    tree?.remove();
+  }
 }
 
 /** A folder appears under its name only when it is complete. */
@@ -96,24 +122,44 @@ function run(program: string, args: readonly string[], cwd: string): string | un
   }
 }
 
-function unpack(packageFile: string): string {
+interface PackageTree {
+  readonly folder: string;
+  readonly release: string;
+  readonly image: string;
+  /** Folder of the modules. */
+  readonly modules: string;
+  remove(): void;
+}
+
+function unpackTree(packageFile: string): PackageTree {
   const folder = mkdtempSync(join(guestFolder(), "unpack-"));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
   try {
     const tree = join(folder, "tree");
     if (run(needTool("dpkg-deb", "unpack the guest's kernel"), ["-x", packageFile, tree], folder) === undefined)
       throw new UserError(`cannot unpack ${packageFile}: it is damaged; delete it and run the command again`);
-    const image = readdirSync(join(tree, "boot")).find((name) => name.startsWith("vmlinuz-"))!;
-    const release = image.slice("vmlinuz-".length);
-    const ready = join(folder, release);
+    const name = readdirSync(join(tree, "boot")).find((file) => file.startsWith("vmlinuz-"))!;
+    const release = name.slice("vmlinuz-".length);
+    return { folder, release, image: join(tree, "boot", name), modules: join(tree, "lib/modules", release), remove };
+  } catch (error) {
+    remove();
+    throw error;
+  }
+}
+
+function unpack(packageFile: string): string {
+  const tree = unpackTree(packageFile);
+  const { release } = tree;
+  try {
+    const ready = join(tree.folder, release);
     mkdirSync(ready);
-    for (const name of MODULES)
-      writeFileSync(join(ready, `${name}.ko`), moduleBytes(join(tree, "lib/modules", release), name));
-    const packed = readFileSync(join(tree, "boot", image));
+    for (const name of MODULES) writeFileSync(join(ready, `${name}.ko`), moduleBytes(tree.modules, name));
+    const packed = readFileSync(tree.image);
     writeFileSync(join(ready, "kernel"), elfKernel(packed) ?? packed);
     if (!existsSync(join(guestFolder(), release))) renameSync(ready, join(guestFolder(), release));
     return release;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    tree.remove();
   }
 }
 
@@ -123,7 +169,7 @@ function moduleBytes(modules: string, name: string): Buffer {
   const plain = files.find((file) => file.endsWith(`/${name}.ko`));
   if (plain !== undefined) return readFileSync(join(modules, plain));
   const packed = files.find((file) => file.endsWith(`/${name}.ko.xz`));
-  if (packed === undefined) throw new UserError(`the guest's kernel package has no module ${name}`);
+  if (packed === undefined) throw new UserError(`the guest's kernel package has no module ${name}`, EXIT.tool);
   return execFileSync(needTool("xz", "unpack the guest's modules"), ["-dc", join(modules, packed)], OUTPUT);
 }
 
