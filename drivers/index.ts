@@ -20,7 +20,7 @@ export type { VirtioBlkDeviceOptions } from "./sim/virtio_blk.ts";
 export { Nvme, probeNvme } from "./nvme/nvme.ts";
 export type { NvmeOptions } from "./nvme/nvme.ts";
 export { NvmeDevice, attachNvme } from "./sim/nvme.ts";
-export { BlockQueue } from "./block/queue.ts";
+export { BlockQueue, MERGE_LOOK_MAX } from "./block/queue.ts";
 export type { BlockQueueOptions, QueuedDevice } from "./block/queue.ts";
 export { TASK_IO } from "./block/accounting.ts";
 export { BlockBacking } from "./block/backing.ts";

@@ -224,8 +224,10 @@ async function procParts(
     psi: slots.psi,
     compaction: slots.compaction,
     disk: slots.disk,
-    elevators: ELEVATORS,
-    elevator: config.elevator?.name ?? "mq-deadline",
+    elevators:
+      config.elevator === undefined || ELEVATORS.includes(config.elevator)
+        ? ELEVATORS
+        : [...ELEVATORS, config.elevator],
     rotational: config.service?.kind === "hdd",
     pages: slots.pages,
     ext4: slots.ext4,

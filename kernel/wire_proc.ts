@@ -5,7 +5,8 @@
  * - procNodes(parts), procPids(parts), sysNodes(parts)
  * - loadWorker(parts)     the kernel task that keeps /proc/loadavg
  */
-import { BOOT_SEC, NS_PER_SEC } from "./abi/units.ts";
+import { BOOT_SEC, NS_PER_SEC, PAGE_SIZE } from "./abi/units.ts";
+import { BLOCK_REQUESTS_MAX } from "./abi/limits.ts";
 import type { Elevator } from "./abi/elevator.ts";
 import { blockNodes, queueCounts } from "./fs/pseudo/proc_block.ts";
 import type { DiskCounts } from "./fs/pseudo/proc_block.ts";
@@ -16,6 +17,7 @@ import type { LiveDirs, PseudoNode } from "./fs/pseudo/pseudo_fs.ts";
 import { blockSysNodes, ext4SysNodes, machineSysNodes, schedSysNodes, vmNodes } from "./fs/pseudo/sys_nodes.ts";
 import type { Tunable } from "./fs/pseudo/sys_nodes.ts";
 import type { Ext4 } from "./fs/ext4/ext4.ts";
+import { setReadAhead } from "./fs/ext4/rows.ts";
 import type { KernelThread } from "./kthread.ts";
 import type { CallTimes } from "./observe/call_times.ts";
 import type { TaskTimes } from "./observe/task_times.ts";
@@ -26,7 +28,7 @@ import type { Disk } from "./wire_disk.ts";
 import type { CachedPages } from "./wire_files.ts";
 import type { Memory } from "./wire_memory.ts";
 import type { Compaction, Psi } from "../mm/index.ts";
-import { TASK_IO } from "../drivers/index.ts";
+import { MERGE_LOOK_MAX, TASK_IO } from "../drivers/index.ts";
 
 export interface ProcParts {
   readonly system: System;
@@ -41,8 +43,8 @@ export interface ProcParts {
   readonly psi: Psi | undefined;
   readonly compaction: Compaction | undefined;
   readonly disk: Disk | undefined;
+  /** Those that can be chosen, the one it was booted with among them. */
   readonly elevators: readonly Elevator[];
-  readonly elevator: string;
   readonly rotational: boolean;
   readonly pages: CachedPages | undefined;
   readonly ext4: Ext4 | undefined;
@@ -51,6 +53,9 @@ export interface ProcParts {
 const CENTISEC_NS = NS_PER_SEC / 100;
 const PERCENT = 100;
 const LOAD_STEP_NS = 500;
+const PAGE_KB = PAGE_SIZE / 1024;
+/** Requests looked at for a merge, by nomerges. */
+const MERGE_LOOKS = [MERGE_LOOK_MAX, 1, 0];
 
 export const newLoad = (now: number): LoadAverage => new LoadAverage(new Float64Array(LOAD_WORDS), now);
 
@@ -214,24 +219,47 @@ export function procPids({ system, times, cpus, memory, disk }: ProcParts): Live
   });
 }
 
+function queueNodes(disk: Disk, { elevators, rotational, ext4 }: ProcParts): readonly PseudoNode[] {
+  const { queue } = disk;
+  const { sectors, sectorsMax, logicalBlockSize, writeCache } = disk.device.limits;
+  return blockSysNodes({
+    counts: () => diskCounts(disk),
+    sectors,
+    elevator: {
+      names: elevators.map(({ name }) => name),
+      current: () => queue.elevator,
+      set(name) {
+        if (name !== queue.elevator) queue.switchTo(elevators.find((one) => one.name === name)!);
+        return 0;
+      },
+    },
+    requests: { get: () => queue.requestsMax, set: (to) => void (queue.requestsMax = to) },
+    requestsMax: BLOCK_REQUESTS_MAX,
+    nomerges: {
+      get: () => MERGE_LOOKS.indexOf(queue.mergeLook),
+      set: (to) => void (queue.mergeLook = MERGE_LOOKS[to]!),
+    },
+    ...(ext4 === undefined
+      ? {}
+      : {
+          readAheadKb: {
+            get: () => ext4.fs.inodes.readAheadPages * PAGE_KB,
+            set: (kb) => setReadAhead(ext4.fs, Math.floor(kb / PAGE_KB)),
+          },
+        }),
+    sectorsMax,
+    physicalBlockSize: logicalBlockSize,
+    hasVolatileCache: writeCache,
+    rotational,
+  });
+}
+
 export function sysNodes(parts: ProcParts): readonly PseudoNode[] {
-  const { disk, ext4, elevators, elevator, policy, seed, features, rotational } = parts;
-  const { limits } = disk?.device ?? { limits: undefined };
+  const { disk, ext4, policy, seed, features } = parts;
   return [
     ...schedSysNodes({ names: [policy], current: () => policy }),
     ...machineSysNodes({ seed, features, world: "lockstep" }),
-    ...(disk === undefined || limits === undefined
-      ? []
-      : blockSysNodes({
-          counts: () => diskCounts(disk),
-          sectors: limits.sectors,
-          elevator: { names: elevators.map(({ name }) => name), current: () => elevator },
-          requests: limits.queueDepth,
-          sectorsMax: limits.sectorsMax,
-          physicalBlockSize: limits.logicalBlockSize,
-          hasVolatileCache: limits.writeCache,
-          rotational,
-        })),
+    ...(disk === undefined ? [] : queueNodes(disk, parts)),
     ...(ext4 === undefined ? [] : ext4SysNodes({ errorsCount: () => ext4.errorsSeen })),
   ];
 }

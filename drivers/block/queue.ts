@@ -5,6 +5,8 @@
  * - submit(batch)            as the face says; on software queue `submitOn(cpu, batch)`, which is mapped to a hardware queue
  * - plug(), unplug()         between them requests are held back, so that neighbours meet; at most PLUG_REQUESTS_MAX
  * - poll()                   takes what the device ended, issues what there is room for
+ * - switchTo(elevator)       another elevator from now on
+ * - requestsMax, mergeLook   what may be set while it runs
  * - accounts                 block I/O by task
  * - wakeAtNs                 when poll() should be called though the device ends nothing (an elevator that idles)
  *
@@ -19,7 +21,7 @@ import type { Nanos } from "../../kernel/abi/units.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 import { TaskAccounts } from "./accounting.ts";
 import { checkRequest } from "./request.ts";
-import { RequestTable } from "./request_table.ts";
+import { RequestTable, Stage } from "./request_table.ts";
 
 /** A device with hardware queues that can be named. */
 export interface QueuedDevice extends BlockDevice {
@@ -40,7 +42,7 @@ export interface BlockQueueOptions {
 
 interface HardwareQueue {
   readonly table: RequestTable;
-  readonly elevator: ElevatorQueue;
+  elevator: ElevatorQueue;
   /** Rows that bypass the elevator, oldest first. */
   readonly direct: number[];
   /** The row issued last could not be taken by the device: it goes first. */
@@ -55,7 +57,7 @@ interface Issued extends BlockRequest {
 }
 
 /** Rows looked at for a merge, newest first. */
-const MERGE_LOOK_MAX = 8;
+export const MERGE_LOOK_MAX = 8;
 const USUAL_WEIGHT = 100;
 const TASKS = 1024;
 
@@ -69,7 +71,12 @@ export class BlockQueue implements BlockDevice {
   readonly #device: QueuedDevice;
   readonly #now: () => number;
   readonly #depth: number;
-  readonly #merge: boolean;
+  readonly #weightOf: (task: number) => number;
+  /** Requests that may wait in or be issued by a hardware queue, 1 .. BLOCK_REQUESTS_MAX. */
+  requestsMax = BLOCK_REQUESTS_MAX;
+  /** Rows that a new request is compared with for a merge, 0 .. MERGE_LOOK_MAX. */
+  mergeLook: number;
+  #elevator: Elevator;
   readonly #hardware: readonly HardwareQueue[];
   /** Rows inserted last, by hardware queue: candidates for a merge. */
   readonly #recent: number[][];
@@ -82,17 +89,50 @@ export class BlockQueue implements BlockDevice {
   constructor(device: QueuedDevice, options: BlockQueueOptions) {
     this.#device = device;
     this.#now = options.now;
-    this.#merge = options.merge ?? true;
+    this.mergeLook = options.merge === false ? 0 : MERGE_LOOK_MAX;
     const queues = device.submitTo === undefined ? 1 : (device.queueCount ?? 1);
     this.#depth = Math.max(Math.floor((options.depth ?? device.limits.queueDepth) / queues), 1);
     this.accounts = new TaskAccounts(options.tasks ?? TASKS);
-    const weightOf = options.weightOf ?? (() => USUAL_WEIGHT);
+    this.#weightOf = options.weightOf ?? (() => USUAL_WEIGHT);
+    this.#elevator = options.elevator;
     this.#hardware = Array.from({ length: queues }, () => {
       const table = new RequestTable(BLOCK_REQUESTS_MAX);
-      const setup = { table, rows: BLOCK_REQUESTS_MAX, depth: this.#depth, weightOf };
-      return { table, elevator: options.elevator.create(setup), direct: [], held: undefined, issued: 0 };
+      return { table, elevator: this.#create(table), direct: [], held: undefined, issued: 0 };
     });
     this.#recent = this.#hardware.map(() => []);
+  }
+
+  #create(table: RequestTable): ElevatorQueue {
+    return this.#elevator.create({
+      table,
+      rows: BLOCK_REQUESTS_MAX,
+      depth: this.#depth,
+      weightOf: this.#weightOf,
+    });
+  }
+
+  /** Name of the elevator. */
+  get elevator(): string {
+    return this.#elevator.name;
+  }
+
+  /**
+   * What waits is handed over in order of arrival. The new elevator is not told the end of what another one has
+   * dispatched, and begins with nothing learned.
+   */
+  switchTo(elevator: Elevator): void {
+    this.#elevator = elevator;
+    for (const queue of this.#hardware) {
+      const { stage, serial } = queue.table;
+      queue.elevator = this.#create(queue.table);
+      const waiting: number[] = [];
+      for (const [row, at] of stage.entries()) {
+        if (at === Stage.Inside) waiting.push(row);
+        stage[row] = at === Stage.Inside ? Stage.Inside : Stage.Apart;
+      }
+      for (const row of waiting.sort((a, b) => serial[a]! - serial[b]!)) queue.elevator.insert(row);
+    }
+    this.#run();
   }
 
   get limits(): BlockLimits {
@@ -161,11 +201,12 @@ export class BlockQueue implements BlockDevice {
     }
     const index = cpu % this.#hardware.length;
     const queue = this.#hardware[index]!;
-    if (this.#merge && this.#joined(index, queue, request)) return true;
-    const row = queue.table.take(request, this.#now());
+    if (this.#joined(index, queue, request)) return true;
+    const row = queue.table.used < this.requestsMax ? queue.table.take(request, this.#now()) : -1;
     if (row < 0) return false;
     if (request.op === BlockOp.Flush || (request.flags & REQ_PREFLUSH) !== 0) queue.direct.push(row);
     else {
+      queue.table.stage[row] = Stage.Inside;
       queue.elevator.insert(row);
       const recent = this.#recent[index]!;
       recent.push(row);
@@ -176,7 +217,8 @@ export class BlockQueue implements BlockDevice {
 
   #joined(index: number, queue: HardwareQueue, request: BlockRequest): boolean {
     const recent = this.#recent[index]!;
-    for (let i = recent.length - 1; i >= 0; i--) {
+    const last = Math.max(recent.length - this.mergeLook, 0);
+    for (let i = recent.length - 1; i >= last; i--) {
       const row = recent[i]!;
       const side = queue.table.joint(row, request, this.#device.limits.sectorsMax);
       if (side === 0) continue;
@@ -215,6 +257,7 @@ export class BlockQueue implements BlockDevice {
     const at = recent.indexOf(row);
     if (at >= 0) recent.splice(at, 1);
     table.issuedNs[row] = nowNs;
+    if (table.stage[row] === Stage.Inside) table.stage[row] = Stage.Out;
     return {
       op: table.op[row] as BlockOp,
       flags: table.flags[row]!,
@@ -250,8 +293,7 @@ export class BlockQueue implements BlockDevice {
     const queue = this.#hardware[issued.hardware]!;
     const { table } = queue;
     const nowNs = this.#now();
-    const isElevators = issued.op !== BlockOp.Flush && (issued.flags & REQ_PREFLUSH) === 0;
-    if (isElevators) queue.elevator.completed(row, nowNs);
+    if (table.stage[row] === Stage.Out) queue.elevator.completed(row, nowNs);
     queue.issued--;
     const waitNs = table.issuedNs[row]! - table.arrivedNs[row]!;
     const serviceNs = nowNs - table.issuedNs[row]!;
@@ -262,6 +304,7 @@ export class BlockQueue implements BlockDevice {
       this.accounts.ended(part.task, part.op, part.sectors, waitNs, serviceNs, result !== 0);
       this.#ended.push(part);
     }
+    table.stage[row] = Stage.Apart;
     table.give(row);
   }
 }

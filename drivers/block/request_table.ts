@@ -7,6 +7,9 @@ import type { BlockRequest } from "../../kernel/abi/block.ts";
 import type { ElevatorTable } from "../../kernel/abi/elevator.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 
+/** Apart: no elevator knows the row; Inside: it waits in one; Out: that one has dispatched it. */
+export const Stage = { Apart: 0, Inside: 1, Out: 2 } as const;
+
 export class RequestTable implements ElevatorTable {
   readonly rows: number;
   readonly op: Uint8Array;
@@ -16,10 +19,15 @@ export class RequestTable implements ElevatorTable {
   readonly task: Int32Array;
   readonly arrivedNs: Float64Array;
   readonly issuedNs: Float64Array;
+  /** Order of arrival. */
+  readonly serial: Float64Array;
+  /** Stage, by row: where the queue has it. */
+  readonly stage: Uint8Array;
   /** The callers' requests, in sector order. */
   readonly parts: BlockRequest[][];
   readonly #free: Int32Array;
   #freeCount: number;
+  #taken = 0;
 
   constructor(rows: number) {
     this.rows = rows;
@@ -30,6 +38,8 @@ export class RequestTable implements ElevatorTable {
     this.task = new Int32Array(rows);
     this.arrivedNs = new Float64Array(rows);
     this.issuedNs = new Float64Array(rows);
+    this.serial = new Float64Array(rows);
+    this.stage = new Uint8Array(rows);
     this.parts = Array.from({ length: rows }, () => []);
     this.#free = Int32Array.from({ length: rows }, (_, i) => rows - 1 - i);
     this.#freeCount = rows;
@@ -50,6 +60,8 @@ export class RequestTable implements ElevatorTable {
     this.task[row] = request.task;
     this.arrivedNs[row] = nowNs;
     this.issuedNs[row] = 0;
+    this.serial[row] = this.#taken++;
+    this.stage[row] = Stage.Apart;
     this.parts[row] = [request];
     return row;
   }

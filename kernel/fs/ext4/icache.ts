@@ -24,6 +24,7 @@ import type { EvictMemory } from "../../abi/evict.ts";
 import { assert } from "../../lib/assert.ts";
 import { KeyTable } from "../../lib/key_table.ts";
 import { listAdd, listDel, listInit, listMove } from "../../lib/slot_list.ts";
+import { RA_PAGES_DEFAULT } from "../../../mm/index.ts";
 
 export const NO_ROW = -1;
 export const NO_MAPPING = -1;
@@ -58,6 +59,8 @@ export class Icache {
   readonly fault: Int32Array;
   readonly errorsSince: Int32Array;
   readonly readAhead: Int32Array;
+  /** Most pages of a read-ahead window, for files whose pages come into use: setReadAhead() of rows.ts. */
+  readAheadPages = RA_PAGES_DEFAULT;
   readonly direct: Float64Array;
   readonly #table: KeyTable;
   /** Node `rows` is the head of each list. */

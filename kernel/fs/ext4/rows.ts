@@ -12,7 +12,7 @@ import { EFSCORRUPTED, EIOCBQUEUED, ENFILE, isErr } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
 import { PAGE_LAST, RA_WORDS, WAIT_ANY } from "../../abi/page_cache.ts";
 import type { Errno } from "../../abi/units.ts";
-import { RA_PAGES_DEFAULT, raInit } from "../../../mm/index.ts";
+import { RA, raInit } from "../../../mm/index.ts";
 import { readCall } from "./call.ts";
 import { FileStore } from "./data_store.ts";
 import { inodeAt } from "./group.ts";
@@ -92,6 +92,13 @@ export function rowOf(fs: Mounted, ino: number): number {
   return row;
 }
 
+/** Most pages of a read-ahead window; 0: nothing is read ahead. Files that are in use follow at once. */
+export function setReadAhead({ inodes }: Mounted, pages: number): void {
+  inodes.readAheadPages = pages;
+  for (const [row, mapping] of inodes.mapping.entries())
+    if (mapping !== NO_MAPPING) inodes.readAhead[row * RA_WORDS + RA.pages] = pages;
+}
+
 export function mappingOf(fs: Mounted, row: number): number {
   const { inodes, cache } = fs;
   if (inodes.mapping[row] !== NO_MAPPING) return inodes.mapping[row]!;
@@ -104,6 +111,6 @@ export function mappingOf(fs: Mounted, row: number): number {
   if (isErr(mapping)) return mapping;
   inodes.mapping[row] = mapping;
   inodes.errorsSince[row] = cache.errorSample(mapping);
-  raInit(inodes.readAhead, row * RA_WORDS, RA_PAGES_DEFAULT);
+  raInit(inodes.readAhead, row * RA_WORDS, inodes.readAheadPages);
   return mapping;
 }

@@ -39,26 +39,29 @@ export interface VmParts {
 
 const PERCENT = 100;
 const INT_MAX = 2 ** 31 - 1;
+const NEVER_MERGE = 2;
+/** Linux: BLKDEV_MIN_RQ. */
+const REQUESTS_MIN = 4;
 const DROP_PAGES = 1;
 const DROP_SLABS = 2;
 /** Together with others it says nothing in dmesg, which we do not either. */
 const DROP_QUIETLY = 4;
 
-const tunable = (name: string, value: Tunable | undefined, least: number, most: number): PseudoNode[] => {
+const tunable = (path: string, value: Tunable | undefined, least: number, most: number): PseudoNode[] => {
   if (value === undefined) return [];
   const store = value.set === undefined ? undefined : numberStore(least, most, (to) => value.set!(to));
-  return [attribute(`sys/vm/${name}`, () => value.get(), store)];
+  return [attribute(path, () => value.get(), store)];
 };
 
 export function vmNodes(parts: VmParts): PseudoNode[] {
   const { cache, shrinkSlabs, compact } = parts;
   const nodes = [
-    ...tunable("compaction_proactiveness", parts.compactionProactiveness, 0, PERCENT),
-    ...tunable("dirty_background_ratio", parts.dirtyBackgroundRatio, 0, PERCENT),
-    ...tunable("dirty_expire_centisecs", parts.dirtyExpireCentisecs, 0, INT_MAX),
-    ...tunable("dirty_ratio", parts.dirtyRatio, 0, PERCENT),
-    ...tunable("dirty_writeback_centisecs", parts.dirtyWritebackCentisecs, 0, INT_MAX),
-    ...tunable("min_free_kbytes", parts.minFreeKbytes, 0, INT_MAX),
+    ...tunable("sys/vm/compaction_proactiveness", parts.compactionProactiveness, 0, PERCENT),
+    ...tunable("sys/vm/dirty_background_ratio", parts.dirtyBackgroundRatio, 0, PERCENT),
+    ...tunable("sys/vm/dirty_expire_centisecs", parts.dirtyExpireCentisecs, 0, INT_MAX),
+    ...tunable("sys/vm/dirty_ratio", parts.dirtyRatio, 0, PERCENT),
+    ...tunable("sys/vm/dirty_writeback_centisecs", parts.dirtyWritebackCentisecs, 0, INT_MAX),
+    ...tunable("sys/vm/min_free_kbytes", parts.minFreeKbytes, 0, INT_MAX),
   ];
   if (compact !== undefined) {
     const store = numberStore(1, 1, () => compact());
@@ -93,7 +96,13 @@ export const schedSysNodes = (policy: Choice): PseudoNode[] => [
 
 export interface BlockSysParts extends BlockParts {
   readonly elevator: Choice;
-  readonly requests: number;
+  /** Requests that may wait or be issued. */
+  readonly requests: Tunable;
+  readonly requestsMax: number;
+  /** 0: a new request is joined to others where it can be; 1: to the last one only; 2: never. */
+  readonly nomerges: Tunable;
+  /** Missing: nothing reads ahead. */
+  readonly readAheadKb?: Tunable;
   readonly sectorsMax: number;
   /** Bytes that the device writes as one. */
   readonly physicalBlockSize: number;
@@ -103,6 +112,9 @@ export interface BlockSysParts extends BlockParts {
 
 export function blockSysNodes(parts: BlockSysParts): PseudoNode[] {
   const { counts, elevator } = parts;
+  const { get, set } = parts.requests;
+  // Too few are no error but the least.
+  const requests = set === undefined ? { get } : { get, set: (to: number) => set(Math.max(REQUESTS_MIN, to)) };
   const at = `block/${DISK_NAME}`;
   const names = (): string =>
     elevator.names.map((name) => (name === elevator.current() ? `[${name}]` : name)).join(" ");
@@ -117,8 +129,10 @@ export function blockSysNodes(parts: BlockSysParts): PseudoNode[] {
     attribute(`${at}/stat`, stat),
     attribute(`${at}/queue/logical_block_size`, () => SECTOR_SIZE),
     attribute(`${at}/queue/max_hw_sectors_kb`, () => Math.floor((parts.sectorsMax * SECTOR_SIZE) / 1024)),
-    attribute(`${at}/queue/nr_requests`, () => parts.requests),
+    ...tunable(`${at}/queue/nomerges`, parts.nomerges, 0, NEVER_MERGE),
+    ...tunable(`${at}/queue/nr_requests`, requests, 0, parts.requestsMax),
     attribute(`${at}/queue/physical_block_size`, () => parts.physicalBlockSize),
+    ...tunable(`${at}/queue/read_ahead_kb`, parts.readAheadKb, 0, INT_MAX),
     attribute(`${at}/queue/rotational`, () => (parts.rotational ? 1 : 0)),
     attribute(`${at}/queue/scheduler`, names, choose(elevator)),
     attribute(`${at}/queue/write_cache`, () => (parts.hasVolatileCache ? "write back" : "write through")),

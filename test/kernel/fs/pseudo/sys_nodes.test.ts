@@ -94,13 +94,17 @@ it("/sys/kernel/sched/policy switches to a built-in's name", () => {
 });
 
 it("/sys/block/vda, /sys/fs/ext4/vda, /sys/kernel/orrery", () => {
-  const { textOf, vfs, task } = tree({
+  const values = { requests: 1024, nomerges: 0 };
+  const { textOf, put, vfs, task } = tree({
     sys: [
       ...blockSysNodes({
         counts: () => COUNTS,
         sectors: 2048,
         elevator: { names: ["none", "deadline"], current: () => "deadline" },
-        requests: 1024,
+        requests: { get: () => values.requests, set: (to) => (values.requests = to) },
+        requestsMax: 1024,
+        nomerges: { get: () => values.nomerges, set: (to) => (values.nomerges = to) },
+        readAheadKb: { get: () => 128 },
         sectorsMax: 2560,
         physicalBlockSize: 4096,
         hasVolatileCache: true,
@@ -120,6 +124,19 @@ it("/sys/block/vda, /sys/fs/ext4/vda, /sys/kernel/orrery", () => {
     "write back\n",
     "1280\n",
   ]);
+  const requests = "/sys/block/vda/queue/nr_requests";
+  expect([put(requests, "1\n"), textOf(requests), put(requests, "1025"), values.requests]).toEqual([
+    2,
+    "4\n",
+    EINVAL,
+    4,
+  ]);
+  expect([
+    put("/sys/block/vda/queue/nomerges", "3"),
+    put("/sys/block/vda/queue/nomerges", "2\n"),
+    values.nomerges,
+  ]).toEqual([EINVAL, 2, 2]);
+  expect(put("/sys/block/vda/queue/read_ahead_kb", "64")).toBe(EIO);
   expect(textOf("/sys/block/vda/stat")).toBe(
     "       1        2        3        4        5        6        7        8        9       10       24" +
       "        0        0        0        0       11       12\n",

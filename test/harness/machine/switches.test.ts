@@ -1,0 +1,89 @@
+/** What is set through /sys while a machine works: nothing is lost, and the same happens twice. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { judge } from "../../../harness/machine/judge.ts";
+import { MACHINE_DEFAULTS, openWith } from "../../../harness/machine/machine.ts";
+import type { MachineOptions, OpenMachine } from "../../../harness/machine/machine.ts";
+import { reportOf } from "../../../harness/machine/report.ts";
+import { loadWorkload } from "../../../harness/machine/workloads.ts";
+import { EINVAL } from "../../../kernel/abi/errno.ts";
+import { setter } from "./setter.ts";
+
+const OPTIONS: MachineOptions = {
+  ...MACHINE_DEFAULTS,
+  cpus: 2,
+  memoryBytes: 64 * 2 ** 20,
+  disk: "new:64M",
+  diskModel: "ssd",
+};
+const MS = 1e6;
+const hasE2fsck = spawnSync("e2fsck", ["-V"]).error === undefined;
+
+interface Ran {
+  readonly machine: OpenMachine;
+  readonly hash: string;
+  readonly results: readonly number[];
+}
+
+/** A workload beside a task that sets files, stopped and judged. */
+async function ran(
+  workload: string,
+  sets: readonly (readonly [path: string, text: string])[],
+  ms: number,
+  look: (machine: OpenMachine) => void = () => undefined,
+): Promise<Ran> {
+  const { cpus, memoryBytes } = OPTIONS;
+  const { program, results } = setter(sets, 300_000);
+  const starts = (await loadWorkload(workload)).tasks({ cpus, memoryBytes });
+  const machine = await openWith(OPTIONS, [...starts, { program }]);
+  for (let at = 1; at <= ms; at++) {
+    machine.run(machine.booted.machine.time[0]! + MS);
+    look(machine);
+  }
+  const hash = reportOf(machine).eventLogHash;
+  machine.stop();
+  expect(judge(machine)).toEqual({ damage: 0, promises: expect.any(Number) as number, broken: [] });
+  return { machine, hash: hash!, results };
+}
+
+/** Its exit status. */
+function e2fsck(image: Uint8Array): number | null {
+  const dir = mkdtempSync(join(tmpdir(), "orrery-switches-"));
+  const path = join(dir, "disk.img");
+  writeFileSync(path, image);
+  const { status } = spawnSync("e2fsck", ["-fn", path]);
+  rmSync(dir, { recursive: true });
+  return status;
+}
+
+const SCHEDULER = "/sys/block/vda/queue/scheduler";
+
+describe("/sys/block/vda/queue, set while the machine works", () => {
+  const sets = [
+    ...["none", "fair\n", "bogus", "kyber", "mq-deadline"].map((name) => [SCHEDULER, name] as const),
+    ["/sys/block/vda/queue/nr_requests", "4"],
+    [SCHEDULER, "fair"],
+    ["/sys/block/vda/queue/nomerges", "2"],
+    ["/sys/block/vda/queue/read_ahead_kb", "0"],
+    ["/sys/block/vda/queue/nr_requests", "1024"],
+    ["/sys/block/vda/queue/nomerges", "0"],
+    ["/sys/block/vda/queue/read_ahead_kb", "256"],
+  ] as const;
+
+  it.each(["fileserver", "database"])("%s keeps what it promised, and happens the same twice", async (workload) => {
+    const seen = new Set<string>();
+    const look = (machine: OpenMachine): void => void seen.add(machine.booted.disk!.queue.elevator);
+    const first = await ran(workload, sets, 60, look);
+    expect(first.results.length).toBeGreaterThan(50);
+    for (const [at, result] of first.results.entries())
+      expect(result).toBe(sets[at % sets.length]![1] === "bogus" ? EINVAL : sets[at % sets.length]![1].length);
+    expect([...seen].sort()).toEqual(["fair", "kyber", "mq-deadline", "none"]);
+    expect((await ran(workload, sets, 60)).hash).toBe(first.hash);
+    const { queue } = first.machine.booted.disk!;
+    expect([queue.waiting, queue.inFlight]).toEqual([0, 0]);
+    if (hasE2fsck) expect(e2fsck(first.machine.image)).toBe(0);
+  });
+});
