@@ -21,8 +21,11 @@ import type { EventHash } from "./observe/hash.ts";
 import type { EventLog } from "./observe/event_log.ts";
 import type { System } from "./system.ts";
 import type { LoadAverage } from "./fs/pseudo/proc_sched.ts";
+import { systemView } from "./machine_view.ts";
+import type { MachineParts, MachineView } from "./machine_view.ts";
 import type { ProcParts } from "./wire_proc.ts";
 import type { CallTimes } from "./observe/call_times.ts";
+import type { Refaults } from "./observe/refaults.ts";
 import type { TaskTimes } from "./observe/task_times.ts";
 import type { CachedPages } from "./wire_files.ts";
 import type { Disk } from "./wire_disk.ts";
@@ -91,6 +94,7 @@ interface Slots {
   psi: Psi | undefined;
   times: TaskTimes | undefined;
   calls: CallTimes | undefined;
+  refaults: Refaults | undefined;
   vmscan: Vmscan | undefined;
   compaction: Compaction | undefined;
   system: System | undefined;
@@ -202,6 +206,17 @@ function traced({ machine, trace, system }: Slots): VirtualMachine {
   return { ...machine!, trace: (type, _cpu, a, b, c, d) => trace(type, system!.executor.cpu(), a, b, c, d) };
 }
 
+const machineParts = ({ times, refaults, memory, psi, compaction, disk, pages, ext4 }: Slots): MachineParts => ({
+  times: times!,
+  refaults: refaults!,
+  memory,
+  psi,
+  compaction,
+  disk,
+  pages,
+  ext4,
+});
+
 /** What /proc and /sys show of the machine. */
 async function procParts(
   slots: Slots,
@@ -212,25 +227,16 @@ async function procParts(
   const { ELEVATORS } = await import("../drivers/block/elevator/index.ts");
   const policies = ["fifo", "rr", "eevdf", "custom"];
   return {
-    system: slots.system!,
-    times: slots.times!,
-    calls: slots.calls!,
-    cpus: config.cpus,
+    view: systemView(slots.system!, config.cpus, machineParts(slots)),
     seed: config.seed,
     features: [...on].sort(),
     policy: policies.find((name) => on.has(`SCHED_${name.toUpperCase()}` as Feature)) ?? "cfs",
     load: newLoad(slots.machine!.time[0]!),
-    memory: slots.memory,
-    psi: slots.psi,
-    compaction: slots.compaction,
-    disk: slots.disk,
     elevators:
       config.elevator === undefined || ELEVATORS.includes(config.elevator)
         ? ELEVATORS
         : [...ELEVATORS, config.elevator],
     rotational: config.service?.kind === "hdd",
-    pages: slots.pages,
-    ext4: slots.ext4,
   };
 }
 
@@ -288,11 +294,12 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
         psi: slots.psi,
       });
       const { CallTimes } = await import("./observe/call_times.ts");
-      slots.calls = new CallTimes(slots.machine!.now, rows, slots.memory?.managed ?? 0);
-      const { calls } = slots;
-      const parts = { now: slots.machine!.now, psi: slots.psi, thrashes: (p: number) => calls.thrashes(p) };
+      const { Refaults } = await import("./observe/refaults.ts");
+      slots.calls = new CallTimes(slots.machine!.now, new Float64Array(rows));
+      const refaults = (slots.refaults = new Refaults(rows, slots.memory?.managed ?? 0));
+      const parts = { now: slots.machine!.now, psi: slots.psi, thrashes: (p: number) => refaults.thrashes(p) };
       slots.times = new TaskTimes(slots.system.arena, rows, cpus, parts);
-      slots.observers.push(slots.calls.take, slots.times.take);
+      slots.observers.push(slots.calls.take, refaults.take, slots.times.take);
     },
   },
   {
@@ -413,7 +420,7 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
       const system = slots.system!;
       const shown = on.has("PROC") || on.has("SYSFS") ? await import("./wire_proc.ts") : undefined;
       const parts = shown === undefined ? undefined : await procParts(slots, config, on, shown.newLoad);
-      if (shown !== undefined && parts !== undefined) system.addThread(shown.loadWorker(parts));
+      if (shown !== undefined && parts !== undefined) system.addThread(shown.loadWorker(parts.view, parts.load));
       system.attachTree(
         bootTree({
           machine: traced(slots),
@@ -452,6 +459,7 @@ export interface BootedMachine {
   readonly machine: VirtualMachine;
   readonly system: System;
   readonly steps: readonly string[];
+  readonly view: MachineView;
   readonly times: TaskTimes;
   readonly calls: CallTimes;
   readonly memory: Memory | undefined;
@@ -481,6 +489,7 @@ async function take<Config extends CommonConfig>(
     psi: undefined,
     times: undefined,
     calls: undefined,
+    refaults: undefined,
     vmscan: undefined,
     compaction: undefined,
     system: undefined,
@@ -513,6 +522,7 @@ export async function bootMachine(
   return {
     machine: slots.machine!,
     system: slots.system!,
+    view: systemView(slots.system!, config.cpus, machineParts(slots)),
     times: slots.times!,
     calls: slots.calls!,
     steps,

@@ -247,12 +247,15 @@ export class CpuLoop {
     const { execStart, irqTime } = this.#sched.cpu;
     const doneAt = execStart[this.#at]! + irqTime[this.#at]! + work;
     const until = Math.min(doneAt, this.#tickAt, this.#timerAt(), this.#watchdogAt, this.#config.untilNs);
-    let now = this.#seenAt;
+    const from = this.#seenAt;
+    let now = from;
     while (now < until && now - this.#seenAt <= STOLEN_NS && !this.#asked()) {
       this.#seenAt = now;
       this.#spin(Math.min(until - now, STEP_NS) * this.#turnsPerNs);
       now = this.#now();
     }
+    // A leap of the clock is nobody's time.
+    this.#programs.computed?.(p, (now - this.#seenAt <= STOLEN_NS ? now : this.#seenAt) - from);
   }
 
   #spin(turns: number): void {

@@ -16,13 +16,14 @@ import { SysEv, TaskLeft, WakeContext } from "./abi/events.ts";
 import { EIOCBQUEUED, ENOSYS } from "./abi/errno.ts";
 import type { EventSink } from "./abi/machine.ts";
 import type { TaskStalls } from "./abi/reclaim.ts";
-import { NR_MAX, Nr } from "./abi/syscall_nr.ts";
+import { NR_MAX } from "./abi/syscall_nr.ts";
 import type { Nanos } from "./abi/units.ts";
 import { nanos } from "./abi/units.ts";
 import type { Arena } from "./lib/arena.ts";
 import { assert } from "./lib/assert.ts";
 import { CALL_COSTS, callCost } from "./call_cost.ts";
 import type { KernelThread } from "./kthread.ts";
+import { IoCounts } from "./observe/io_counts.ts";
 import { Kind, NO_VFS, Phase } from "./process.ts";
 import type { Processes } from "./process.ts";
 import { GO_ON } from "./syscall/call.ts";
@@ -83,11 +84,7 @@ export class Executor implements TaskCode, CallKernel {
   readonly taskUserNs: Float64Array;
   /** Wakes a sleeping task: the event loop's. */
   wakeRow: (p: number, cpu: number, context: number) => void = () => undefined;
-  /** Bytes that a task has read and written by calls, and such calls: /proc/PID/io. */
-  readonly rchar: Float64Array;
-  readonly wchar: Float64Array;
-  readonly syscr: Float64Array;
-  readonly syscw: Float64Array;
+  readonly io: IoCounts;
   readonly #parts: ExecutorParts;
   readonly #calls: (CallCode | undefined)[] = [];
   readonly #threads: (KernelThread | undefined)[] = [];
@@ -114,10 +111,7 @@ export class Executor implements TaskCode, CallKernel {
     this.polls = arena.u8(rows);
     this.userNs = arena.f64(parts.cpus);
     this.taskUserNs = arena.f64(rows);
-    this.rchar = arena.f64(rows);
-    this.wchar = arena.f64(rows);
-    this.syscr = arena.f64(rows);
-    this.syscw = arena.f64(rows);
+    this.io = new IoCounts(arena, rows);
     this.#owed = arena.f64(rows);
     this.#leftAt = arena.f64(rows);
     this.#lastCpu = arena.i32(rows).fill(-1);
@@ -128,7 +122,7 @@ export class Executor implements TaskCode, CallKernel {
   }
 
   static bytes(rows: number, cpus: number): number {
-    return rows * 74 + cpus * 8 + 8 * 64;
+    return rows * 42 + cpus * 8 + 8 * 64 + IoCounts.bytes(rows);
   }
 
   /** Adds calls to the table; what nobody adds is ENOSYS. */
@@ -241,7 +235,7 @@ export class Executor implements TaskCode, CallKernel {
     this.#owed[p] = 0;
     // The scheduler's account of a row begins at 0 with each task.
     this.target[p] = this.taskUserNs[p] = 0;
-    this.rchar[p] = this.wchar[p] = this.syscr[p] = this.syscw[p] = 0;
+    this.io.clear(p);
     this.#lastCpu[p] = -1;
   }
 
@@ -359,21 +353,11 @@ export class Executor implements TaskCode, CallKernel {
     processes.phase[p] = Phase.Ready;
     processes.result[p] = result;
     processes.progress[p] = 0;
-    this.#count(p, processes.nr[p]!, result);
+    this.io.count(p, processes.nr[p]!, result);
     trace(SysEv.Exit, this.#cpu, p, processes.nr[p]!, result | 0, processes.waits[p]!);
     if (!this.#yields) return ANSWERED;
     this.#yields = false;
     return YIELDS;
-  }
-
-  #count(p: number, nr: number, result: number): void {
-    if (nr === Nr.read || nr === Nr.pread64) {
-      this.syscr[p]!++;
-      this.rchar[p]! += Math.max(0, result);
-    } else if (nr === Nr.write || nr === Nr.pwrite64) {
-      this.syscw[p]!++;
-      this.wchar[p]! += Math.max(0, result);
-    }
   }
 
   /** A killed task gives up the call it is in; false: that has to wait. */

@@ -7,6 +7,9 @@ export { bootParallelMachine, MachineFailure } from "./parallel/parallel_machine
 export type { DiskStore } from "./parallel/disk_worker.ts";
 export type { MachineResult, ParallelMachine, ParallelMachineConfig } from "./parallel/parallel_machine.ts";
 export { Kind as TaskKind } from "./process.ts";
+export { callRows } from "./observe/call_times.ts";
 export type { CallRow } from "./observe/call_times.ts";
+export { figuresOf } from "./observe/figures.ts";
+export type { Figures } from "./observe/figures.ts";
 export { WAIT_NAMES } from "./wait.ts";
 export * from "./fs/index.ts";

@@ -27,6 +27,7 @@ import { assert } from "./lib/assert.ts";
 import { noLocks } from "./lib/lock_ops.ts";
 import type { LockOps } from "./lib/lock_ops.ts";
 import { nextBelow, PRNG_WORDS, seedPrng } from "./lib/prng.ts";
+import { TaskNames } from "./task_names.ts";
 
 export const Kind = { Free: 0, User: 1, Kernel: 2 } as const;
 export const Phase = { Ready: 0, Entered: 1, Exiting: 2 } as const;
@@ -81,8 +82,8 @@ export class Processes {
   readonly sleptAt: Float64Array;
   readonly startedAt: Float64Array;
   readonly programs: UserProgram[] = [];
-  /** Names by row, for people; a row's name is set when it is taken. */
-  readonly names: string[] = [];
+  /** A row's name is set when it is taken. */
+  readonly names: TaskNames;
   /** A view of each row's words and chance: a step of a program asks for them. */
   readonly #words: readonly Float64Array[];
   readonly #chance: readonly Int32Array[];
@@ -101,8 +102,16 @@ export class Processes {
   /** Pid, parent, status of those that nobody has waited for; [0] how many. */
   readonly #zombies: Int32Array;
 
-  constructor(arena: Arena, rows: number, memory: TaskMemory, seed: number, locks: LockOps = noLocks) {
+  constructor(
+    arena: Arena,
+    rows: number,
+    memory: TaskMemory,
+    seed: number,
+    locks: LockOps = noLocks,
+    names = new TaskNames(arena, rows),
+  ) {
     this.rows = rows;
+    this.names = names;
     this.#memory = memory;
     this.#seed = seed;
     this.#locks = locks;
@@ -142,7 +151,8 @@ export class Processes {
   }
 
   static bytes(rows: number, frames: number): number {
-    return rows * (8 * (ARGS + USER_WORDS + 9) + 4 * (17 + PRNG_WORDS) + 2) + Areas.bytes(rows) + frames * 8 + 64 * 34;
+    const columns = rows * (8 * (ARGS + USER_WORDS + 9) + 4 * (17 + PRNG_WORDS) + 2);
+    return columns + TaskNames.bytes(rows) + Areas.bytes(rows) + frames * 8 + 64 * 34;
   }
 
   /** Pids given so far. */
@@ -196,7 +206,7 @@ export class Processes {
     this.phase[p] = Phase.Ready;
     this.pid[p] = ++this.#pids[0]!;
     this.parent[p] = parent;
-    this.names[p] = name;
+    this.names.set(p, name);
     this.vfsTask[p] = NO_VFS;
     this.startedAt[p] = now;
     for (const column of [this.nr, this.killed, this.exitCode, this.oomAdj, this.rss]) column[p] = 0;

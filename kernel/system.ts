@@ -205,7 +205,7 @@ export class System {
     const p = sched.addTask(start.nice ?? 0, this.#spawned++ % this.#config.cpus);
     assert(p !== 0, "System: no row for a task of the workload");
     processes.takeUser(p, start.name ?? start.program.name, start.program, 0, window, now);
-    this.#config.machine.log?.names.set(p, processes.names[p]!);
+    this.#config.machine.log?.names.set(p, processes.names.get(p));
     processes.words(p).set(start.args ?? []);
     processes.vfsTask[p] = this.tree?.vfs.newTask({ uid: 0, gid: 0 }) ?? NO_VFS;
     assert(this.tree === undefined || processes.vfsTask[p] >= 0, "System: no row of the VFS for a task");
@@ -228,8 +228,8 @@ export class System {
       return vfsTask < 0 && tree !== undefined ? vfsTask : EAGAIN;
     }
     const program = processes.programs[processes.program[p]!]!;
-    processes.takeUser(child, processes.names[p]!, program, processes.pid[p]!, window, executor.now());
-    this.#config.machine.log?.names.set(child, processes.names[p]!);
+    processes.takeUser(child, processes.names.get(p), program, processes.pid[p]!, window, executor.now());
+    this.#config.machine.log?.names.set(child, processes.names.get(p));
     processes.copy(p, child);
     processes.vfsTask[child] = vfsTask;
     executor.fresh(child);

@@ -59,6 +59,8 @@ export interface RacingCode extends Omit<TaskCode, "owe" | "depart" | "arrive"> 
   due(p: number): boolean;
   /** The CPU has its tick, or is about to idle. */
   tick(): void;
+  /** Task p has computed for so long. */
+  readonly computed?: (p: number, ns: number) => void;
 }
 
 /** Of a step, beside TaskLeft: the task stays runnable and lets others go first. */

@@ -34,7 +34,9 @@ export const Wait = {
   Memory: 10,
   /** A kernel task that has nothing to do. */
   Work: 11,
-  channels: 12,
+  /** Its call is with the storage worker of a parallel machine. */
+  Storage: 12,
+  channels: 13,
 } as const;
 
 export const WAIT_NAMES = [
@@ -50,6 +52,7 @@ export const WAIT_NAMES = [
   "child",
   "memory",
   "work",
+  "storage",
 ] as const;
 
 /** The channels on which a task waits for a disk: iowait, PSI's io, state D. */

@@ -3,7 +3,7 @@
  * fs/pseudo over the parts that the machine has.
  *
  * - procNodes(parts), procPids(parts), sysNodes(parts)
- * - loadWorker(parts)     the kernel task that keeps /proc/loadavg
+ * - loadWorker(view, load)   the kernel task that keeps /proc/loadavg
  */
 import { BOOT_SEC, NS_PER_SEC, PAGE_SIZE } from "./abi/units.ts";
 import { BLOCK_REQUESTS_MAX } from "./abi/limits.ts";
@@ -16,38 +16,25 @@ import { LOAD_WORDS, LoadAverage, schedNodes } from "./fs/pseudo/proc_sched.ts";
 import type { LiveDirs, PseudoNode } from "./fs/pseudo/pseudo_fs.ts";
 import { blockSysNodes, ext4SysNodes, machineSysNodes, schedSysNodes, vmNodes } from "./fs/pseudo/sys_nodes.ts";
 import type { Tunable } from "./fs/pseudo/sys_nodes.ts";
-import type { Ext4 } from "./fs/ext4/ext4.ts";
 import { setReadAhead } from "./fs/ext4/rows.ts";
 import type { KernelThread } from "./kthread.ts";
-import type { CallTimes } from "./observe/call_times.ts";
-import type { TaskTimes } from "./observe/task_times.ts";
+import type { MachineView } from "./machine_view.ts";
 import { Kind } from "./process.ts";
-import type { System } from "./system.ts";
 import { oomVictims } from "./threads.ts";
-import type { Disk } from "./wire_disk.ts";
+import type { DrivenDisk } from "./wire_disk.ts";
 import type { CachedPages } from "./wire_files.ts";
-import type { Memory } from "./wire_memory.ts";
-import type { Compaction, Psi } from "../mm/index.ts";
+import type { Compaction } from "../mm/index.ts";
 import { MERGE_LOOK_MAX, TASK_IO } from "../drivers/index.ts";
 
 export interface ProcParts {
-  readonly system: System;
-  readonly times: TaskTimes;
-  readonly calls: CallTimes;
-  readonly cpus: number;
+  readonly view: MachineView;
   readonly seed: number;
   readonly features: readonly string[];
   readonly policy: string;
   readonly load: LoadAverage;
-  readonly memory: Memory | undefined;
-  readonly psi: Psi | undefined;
-  readonly compaction: Compaction | undefined;
-  readonly disk: Disk | undefined;
   /** Those that can be chosen, the one it was booted with among them. */
   readonly elevators: readonly Elevator[];
   readonly rotational: boolean;
-  readonly pages: CachedPages | undefined;
-  readonly ext4: Ext4 | undefined;
 }
 
 const CENTISEC_NS = NS_PER_SEC / 100;
@@ -59,23 +46,21 @@ const MERGE_LOOKS = [MERGE_LOOK_MAX, 1, 0];
 
 export const newLoad = (now: number): LoadAverage => new LoadAverage(new Float64Array(LOAD_WORDS), now);
 
-export function loadWorker({ system, times, load }: Pick<ProcParts, "system" | "times" | "load">): KernelThread {
+export function loadWorker({ now, times }: Pick<MachineView, "now" | "times">, load: LoadAverage): KernelThread {
   return {
     name: "kworker/load",
     step() {
-      const now = system.executor.now();
-      if (now < load.next) return 0;
+      if (now() < load.next) return 0;
       // This one is not part of the load.
-      load.tick(now, times.runnable - 1 + times.blocked);
+      load.tick(now(), times.runnable - 1 + times.blocked);
       return LOAD_STEP_NS;
     },
     nextAtNs: () => load.next,
   };
 }
 
-export function procNodes(parts: ProcParts): readonly PseudoNode[] {
-  const { system, times, calls, cpus, memory, psi, pages, disk, load } = parts;
-  const { executor, processes } = system;
+export function procNodes({ view, load }: ProcParts): readonly PseudoNode[] {
+  const { times, cpus, memory, psi, pages, disk, processes, refaults, compaction } = view;
   const settled = (column: Float64Array): ((cpu: number) => number) => {
     return (cpu) => {
       times.settle(cpu);
@@ -83,8 +68,7 @@ export function procNodes(parts: ProcParts): readonly PseudoNode[] {
     };
   };
   const busy = settled(times.busyNs);
-  const irq = (cpu: number): number => (cpu === 0 ? system.irqNs : 0);
-  const user = (cpu: number): number => Math.min(executor.userNs[cpu]!, busy(cpu));
+  const user = (cpu: number): number => Math.min(view.userNs(cpu), busy(cpu));
   const sum = (of: (p: number) => number): number => {
     let all = 0;
     for (let p = 1; p < processes.rows; p++) if (processes.kind[p] !== Kind.Free) all += of(p);
@@ -97,7 +81,7 @@ export function procNodes(parts: ProcParts): readonly PseudoNode[] {
     ...memoryNodes({
       ...(memory === undefined ? {} : { memory: memory.mm }),
       ...(psi === undefined ? {} : { psi }),
-      ...(pages === undefined ? {} : { cache: pages.cache, refaults: () => calls.refaults }),
+      ...(pages === undefined ? {} : { cache: pages.cache, refaults: () => refaults.count }),
       anonPages: () => sum((p) => processes.rss[p]!),
       committedPages: () => sum((p) => processes.virtualPages(p)),
       ...(disk === undefined
@@ -109,15 +93,16 @@ export function procNodes(parts: ProcParts): readonly PseudoNode[] {
         cpus,
         userNs: user,
         niceNs: () => 0,
-        systemNs: (cpu) => Math.max(0, busy(cpu) - user(cpu) - irq(cpu)),
+        systemNs: (cpu) => Math.max(0, busy(cpu) - user(cpu) - view.irqNs(cpu) - view.stolenNs(cpu)),
         idleNs: settled(times.idleNs),
         iowaitNs: settled(times.iowaitNs),
-        irqNs: irq,
+        irqNs: view.irqNs,
+        stolenNs: view.stolenNs,
       },
-      now: () => executor.now(),
+      now: view.now,
       bornSec: BOOT_SEC,
       switches: () => times.switches.reduce((all, count) => all + count, 0),
-      interrupts: () => system.irqs,
+      interrupts: view.interrupts,
       forks: () => processes.lastPid,
       running: () => times.runnable,
       blocked: () => times.blocked,
@@ -138,7 +123,7 @@ export function procNodes(parts: ProcParts): readonly PseudoNode[] {
     ...(disk === undefined ? [] : blockNodes({ counts: () => diskCounts(disk), sectors: disk.device.limits.sectors })),
     ...vmNodes({
       ...(pages === undefined ? {} : { ...writebackTunables(pages), cache: pages.cache }),
-      ...(parts.compaction === undefined ? {} : compactionTunables(parts.compaction)),
+      ...(compaction === undefined ? {} : compactionTunables(compaction)),
     }),
   ];
 }
@@ -149,7 +134,7 @@ const column =
   (at) =>
     of[at]!;
 
-const diskCounts = (disk: Disk): DiskCounts => queueCounts(disk.queue, disk.busyNs());
+const diskCounts = (disk: DrivenDisk): DiskCounts => queueCounts(disk.queue, disk.busyNs());
 
 function writebackTunables({ filemap }: CachedPages): {
   dirtyRatio: Tunable;
@@ -183,44 +168,48 @@ function compactionTunables(compaction: Compaction): { compactionProactiveness: 
   };
 }
 
-export function procPids({ system, times, cpus, memory, disk }: ProcParts): LiveDirs {
-  const { executor, processes, waits, sched } = system;
-  const io = (p: number, field: number): number => disk?.queue.accounts.get(p, field) ?? 0;
+export function procPids({ view }: ProcParts): LiveDirs {
+  const { processes, times, cpus, memory, disk, sched, channelOf, io } = view;
+  const traffic = (p: number, field: number): number => disk?.queue.accounts.get(p, field) ?? 0;
   const cred = { uid: 0, gid: 0, groups: [] };
   const credOf = (p: number): typeof cred => {
-    if (processes.vfsTask[p]! >= 0) system.tree!.vfs.state.credOf(processes.vfsTask[p]!, cred);
+    const vfsTask = processes.vfsTask[p]!;
+    if (vfsTask >= 0) view.vfs()!.state.credOf(vfsTask, cred);
     return cred;
   };
   return pidDirs({
     processes,
-    waits,
-    sched: sched.task,
+    channelOf,
+    sched,
     cpus,
-    userNs: (p) => executor.taskUserNs[p]!,
-    waitedNs: (p) => times.waitedNs[p]!,
-    runs: (p) => times.runs[p]!,
-    sleeps: (p) => times.sleeps[p]!,
-    preempted: (p) => times.preempted[p]!,
+    userNs: view.taskUserNs,
+    waitedNs: column(times.waitedNs),
+    runs: column(times.runs),
+    sleeps: column(times.sleeps),
+    preempted: column(times.preempted),
     uid: (p) => credOf(p).uid,
     gid: (p) => credOf(p).gid,
-    ...(memory === undefined ? {} : { victims: oomVictims(system), totalPages: memory.managed }),
+    ...(memory === undefined
+      ? {}
+      : { victims: oomVictims({ processes, executor: { kill: () => undefined } }), totalPages: memory.managed }),
     ...(disk === undefined
       ? {}
       : {
           io: (p) => ({
-            rchar: executor.rchar[p]!,
-            wchar: executor.wchar[p]!,
-            syscr: executor.syscr[p]!,
-            syscw: executor.syscw[p]!,
-            readBytes: io(p, TASK_IO.readBytes),
-            writeBytes: io(p, TASK_IO.writeBytes),
+            rchar: io.rchar[p]!,
+            wchar: io.wchar[p]!,
+            syscr: io.syscr[p]!,
+            syscw: io.syscw[p]!,
+            readBytes: traffic(p, TASK_IO.readBytes),
+            writeBytes: traffic(p, TASK_IO.writeBytes),
           }),
         }),
   });
 }
 
-function queueNodes(disk: Disk, { elevators, rotational, ext4 }: ProcParts): readonly PseudoNode[] {
+function queueNodes(disk: DrivenDisk, { elevators, rotational, view }: ProcParts): readonly PseudoNode[] {
   const { queue } = disk;
+  const { ext4 } = view;
   const { sectors, sectorsMax, logicalBlockSize, writeCache } = disk.device.limits;
   return blockSysNodes({
     counts: () => diskCounts(disk),
@@ -255,10 +244,11 @@ function queueNodes(disk: Disk, { elevators, rotational, ext4 }: ProcParts): rea
 }
 
 export function sysNodes(parts: ProcParts): readonly PseudoNode[] {
-  const { disk, ext4, policy, seed, features } = parts;
+  const { view, policy, seed, features } = parts;
+  const { disk, ext4, world } = view;
   return [
     ...schedSysNodes({ names: [policy], current: () => policy }),
-    ...machineSysNodes({ seed, features, world: "lockstep" }),
+    ...machineSysNodes({ seed, features, world }),
     ...(disk === undefined ? [] : queueNodes(disk, parts)),
     ...(ext4 === undefined ? [] : ext4SysNodes({ errorsCount: () => ext4.errorsSeen })),
   ];

@@ -7,16 +7,21 @@
  * - text(resource)                  /proc/pressure/{cpu,io,memory}
  *
  * some: at least one task waits. full: tasks wait and none makes progress. CPUs are weighted by their non-idle time.
- * A CPU's row is written by that CPU only, the averages by whoever samples.
+ * A CPU's row is written by that CPU, by whoever wakes a task that waited there, and by whoever samples; where CPUs race
+ * each row has a lock, and the averages have one, taken before it.
  */
 import type { TaskStalls } from "../kernel/abi/reclaim.ts";
 import type { Machine } from "../kernel/abi/machine.ts";
 import { NS_PER_SEC, NS_PER_US } from "../kernel/abi/units.ts";
 import { assert } from "../kernel/lib/assert.ts";
+import { noLocks } from "../kernel/lib/lock_ops.ts";
+import type { LockOps } from "../kernel/lib/lock_ops.ts";
 
 export const PsiTask = { Running: 0, MemStall: 1, MemStallRunning: 2, IoWait: 3, OnCpu: 4 } as const;
 export type PsiTask = (typeof PsiTask)[keyof typeof PsiTask];
-const TASKS = 5;
+/** Numbers of tasks, and behind them a lock: a cache line. */
+const TASKS = 16;
+const LOCK = TASKS - 1;
 
 export const PsiResource = { Io: 0, Memory: 1, Cpu: 2 } as const;
 export type PsiResource = (typeof PsiResource)[keyof typeof PsiResource];
@@ -55,10 +60,11 @@ const percent = (load: number): string =>
 
 export class Psi implements TaskStalls {
   readonly buffer: SharedArrayBuffer;
-  readonly #machine: Machine;
+  readonly #machine: Pick<Machine, "now">;
   readonly #cpus: number;
   /** [cpu][PsiTask] */
   readonly #tasks: Int32Array;
+  readonly #locks: LockOps;
   /** [cpu][state] ns, then the time of the CPU's last change. */
   readonly #times: Float64Array;
   /** [cpu][state] ns already taken into the totals. */
@@ -66,16 +72,17 @@ export class Psi implements TaskStalls {
   /** [state] total ns; [state] total at the last average; [state * 3] averages; last sample, next sample. */
   readonly #group: Float64Array;
 
-  constructor(machine: Machine, cpus: number, shared?: SharedArrayBuffer) {
+  constructor(machine: Pick<Machine, "now">, cpus: number, shared?: SharedArrayBuffer, locks: LockOps = noLocks) {
     this.#machine = machine;
+    this.#locks = locks;
     this.#cpus = cpus;
     const group = STATES * 5 + 2;
     const floats = cpus * (TIMES + 1) + cpus * TIMES + group;
-    this.buffer = shared ?? new SharedArrayBuffer(floats * 8 + cpus * TASKS * 4);
+    this.buffer = shared ?? new SharedArrayBuffer(floats * 8 + (cpus + 1) * TASKS * 4);
     this.#times = new Float64Array(this.buffer, 0, cpus * (TIMES + 1));
     this.#seen = new Float64Array(this.buffer, cpus * (TIMES + 1) * 8, cpus * TIMES);
     this.#group = new Float64Array(this.buffer, (floats - group) * 8, group);
-    this.#tasks = new Int32Array(this.buffer, floats * 8, cpus * TASKS);
+    this.#tasks = new Int32Array(this.buffer, floats * 8, (cpus + 1) * TASKS);
     if (shared !== undefined) return;
     const now = machine.now();
     for (let cpu = 0; cpu < cpus; cpu++) this.#times[cpu * (TIMES + 1) + TIMES] = now;
@@ -84,11 +91,13 @@ export class Psi implements TaskStalls {
   }
 
   change(cpu: number, kind: PsiTask, delta: number): void {
+    this.#lock(cpu);
     this.#record(cpu);
     const at = cpu * TASKS + kind;
     const count = this.#tasks[at]! + delta;
     assert(count >= 0, "Psi: fewer than no tasks");
     this.#tasks[at] = count;
+    this.#unlock(cpu);
   }
 
   memstallEnter(cpu: number): void {
@@ -107,6 +116,12 @@ export class Psi implements TaskStalls {
   }
 
   sample(): void {
+    this.#lock(this.#cpus);
+    this.#average();
+    this.#unlock(this.#cpus);
+  }
+
+  #average(): void {
     const now = this.#machine.now();
     const group = this.#group;
     this.#collect();
@@ -148,6 +163,15 @@ export class Psi implements TaskStalls {
     return line(false) + line(true);
   }
 
+  /** Of a CPU's row; behind the last that of the averages. */
+  #lock(cpu: number): void {
+    this.#locks.lock(this.#tasks, cpu * TASKS + LOCK);
+  }
+
+  #unlock(cpu: number): void {
+    this.#locks.unlock(this.#tasks, cpu * TASKS + LOCK);
+  }
+
   #record(cpu: number): void {
     const row = cpu * (TIMES + 1);
     const now = this.#machine.now();
@@ -187,6 +211,7 @@ export class Psi implements TaskStalls {
     const sums = Array.from({ length: STATES }, () => 0);
     let weights = 0;
     for (let cpu = 0; cpu < this.#cpus; cpu++) {
+      this.#lock(cpu);
       this.#record(cpu);
       const row = cpu * (TIMES + 1);
       const passed = (state: number): number => this.#times[row + state]! - this.#seen[cpu * TIMES + state]!;
@@ -194,6 +219,7 @@ export class Psi implements TaskStalls {
       weights += weight;
       for (let state = 0; state < STATES; state++) sums[state]! += passed(state) * weight;
       for (let state = 0; state < TIMES; state++) this.#seen[cpu * TIMES + state] = this.#times[row + state]!;
+      this.#unlock(cpu);
     }
     for (let state = 0; state < STATES; state++) this.#group[state]! += Math.floor(sums[state]! / Math.max(weights, 1));
   }

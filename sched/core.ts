@@ -221,12 +221,13 @@ export function createSched(arena: Arena, config: SchedConfig, world: SchedWorld
     metrics?.onWake(p, wokenNs, sumExec[p]!);
     waitSince[p] = wokenNs;
     state[p] = step(state[p], Queued);
+    // Under the lock, and before anybody can take it from a queue: who counts hears of a task's wake before its switch.
+    trace(isNew ? SchedWakeupNew : SchedWakeup, byCpu, p, target, 0, nice[p]!);
     putWoken(p, target, target === prev ? enqFlags : enqFlags | ENQ_MIGRATED);
     const at = rowOf(target);
     const idle = curr[at] === 0;
     if (!idle && reschedWords[at] !== 0) skipClock[at] = 1;
     unlock(target);
-    trace(isNew ? SchedWakeupNew : SchedWakeup, byCpu, p, target, 0, nice[p]!);
     if (idle) rq.resched(target, PICK);
     else if (someIdle()) rq.kickAnIdle(p);
     eject.sync();

@@ -9,6 +9,7 @@ import { MachineFailure } from "../../kernel/index.ts";
 import { panic } from "../../kernel/lib/assert.ts";
 import { openParallel } from "../machine/parallel.ts";
 import type { OpenParallel, ParallelOptions } from "../machine/parallel.ts";
+import { reportRows } from "../machine/report.ts";
 import { openRun } from "../run/run.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
@@ -75,24 +76,30 @@ export async function bootParallel(options: BootParallelOptions, command: Comman
       renameSync(`${save}.part`, save);
       run.output(save);
     }
-    const { log: _log, atRest, ...figures } = result;
-    const document = { schema: SCHEMA, ...asked, world: "parallel", ...figures, atRest, verdict, run: run.id };
+    const { log: _log, atRest, figures, ...counted } = result;
+    const document = {
+      schema: SCHEMA,
+      ...asked,
+      world: "parallel",
+      ...counted,
+      ...figures,
+      atRest,
+      verdict,
+      run: run.id,
+    };
     run.finish({ seed: asked.seed, document });
     const wrong = [...result.problems, ...verdict.broken];
-    const idle = result.idle.reduce((sum, share) => sum + share, 0) / result.idle.length;
     emit(format, {
       document,
       rows: [
-        { what: "calls served by the storage worker", value: result.calls },
-        { what: "of them made again after a wait", value: result.retries },
-        { what: "interrupts of the disk", value: result.storage.interrupts },
-        { what: "switches", value: result.switches },
-        { what: "CPUs idle, share", value: Number(idle.toFixed(3)) },
-        { what: "frames leaked", value: result.leaks.frames },
-        { what: "files left open", value: result.leaks.descriptors },
-        { what: "tasks left", value: result.leaks.tasks },
-        { what: "wakes lost", value: result.leaks.lostWakes },
-        { what: "events lost", value: result.eventsLost },
+        ...reportRows(figures),
+        { wing: "storage", what: "calls served", value: result.storage.calls },
+        { wing: "storage", what: "of them made again after a wait", value: result.retries },
+        { wing: "left over", what: "frames", value: result.leaks.frames },
+        { wing: "left over", what: "files open", value: result.leaks.descriptors },
+        { wing: "left over", what: "tasks", value: result.leaks.tasks },
+        { wing: "left over", what: "wakes lost", value: result.leaks.lostWakes },
+        { wing: "left over", what: "events lost", value: result.eventsLost },
       ],
       title: `${asked.workload} on ${asked.cpus} racing CPUs, ${asked.policy}, ${asked.disk} (${asked.diskModel})`,
       notes: [

@@ -70,12 +70,12 @@ const sections = ({ tasks, calls }: Report): readonly Section[] => [
     kind: "table",
     title: "The whole machine: tasks",
     note: "CPU time, system calls, times that a call had to wait, and time asleep for the disk.",
-    rows: tasks,
+    rows: tasks.map((row) => ({ ...row })),
   },
   {
     kind: "table",
     title: "The whole machine: system calls",
     note: "From the way in to the answer, in virtual time; an fsync answers when its commit is durable.",
-    rows: calls,
+    rows: calls.map((row) => ({ ...row })),
   },
 ];

@@ -45,7 +45,7 @@ export async function coupling(
 }
 
 function rowOf(machine: string, report: Report): CouplingRow {
-  const calls = report.calls as unknown as readonly CallRow[];
+  const calls = report.calls;
   const reads = calls.filter(({ name }) => name === "read" || name === "pread64");
   const syncs = calls.filter(({ name }) => name === "fsync" || name === "fdatasync");
   const stall = (us: number): number => round(us / 1e6 / report.seconds);

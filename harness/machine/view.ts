@@ -88,8 +88,8 @@ export class View {
       const queue: string[] = [];
       for (let row = 1; row < processes.rows; row++)
         if (sched.task.state[row] === TaskState.Queued && sched.task.cpu[row] === cpu)
-          queue.push(processes.names[row]!);
-      const runs = p === 0 ? "idle" : `${processes.names[p]}-${processes.pid[p]}`;
+          queue.push(processes.names.get(row));
+      const runs = p === 0 ? "idle" : `${processes.names.get(p)}-${processes.pid[p]}`;
       return `cpu${cpu} ${bar(share)} ${percent(share)}  ${runs.padEnd(20)} ${queue.length} waiting ${queue.slice(0, 4).join(" ")}`;
     });
   }
@@ -138,7 +138,7 @@ export class View {
       const rss = processes.rss[p]! > 0 ? mib(processes.rss[p]!) : "";
       rows.push({
         share,
-        line: `${String(processes.pid[p]).padStart(5)} ${processes.names[p]!.padEnd(16)} ${percent(share)}  ${waitsFor.padEnd(10)} ${String(processes.calls[p]).padStart(8)} calls  ${rss}`,
+        line: `${String(processes.pid[p]).padStart(5)} ${processes.names.get(p).padEnd(16)} ${percent(share)}  ${waitsFor.padEnd(10)} ${String(processes.calls[p]).padStart(8)} calls  ${rss}`,
       });
     }
     const shown = rows.sort((a, b) => b.share - a.share).slice(0, TASKS_MAX);

@@ -2,8 +2,12 @@
  * Where CPU time goes and where tasks stall, from the stream of events: what /proc/stat and /proc/pressure tell.
  *
  * - take(...)               an event sink; knows the scheduler's events and those of a task that goes to sleep
- * - busyNs, idleNs, iowaitNs, switches     by CPU, ns and counts, as of the last event on it; settle(now) brings them up to now
+ * - busyNs, idleNs, iowaitNs, switches     by CPU, ns and counts, as of the last event on it; settle(cpu) brings them up to now
  * - runnable, blocked       tasks that can run; that wait for a disk
+ * - blocks(p, disk, short)  who works for a task elsewhere (a storage worker) says what it waits for
+ *
+ * Where CPUs race each has an instance over the same arena. A task's row is its owner's, as the scheduler's is; a CPU's row
+ * is also written by whoever wakes a task that slept there, so it has a lock, taken after all others but PSI's.
  *
  * iowait is time in which a CPU is idle while a task that ran on it last waits for a disk, as in Linux, with Linux's
  * caveat: it says nothing of what else could have run.
@@ -11,6 +15,8 @@
 import { Ev, SysEv, TaskLeft } from "../abi/events.ts";
 import { isDiskWait, Wait } from "../wait.ts";
 import type { Arena } from "../lib/arena.ts";
+import { noLocks } from "../lib/lock_ops.ts";
+import type { LockOps } from "../lib/lock_ops.ts";
 import { PsiTask } from "../../mm/index.ts";
 import type { Psi } from "../../mm/index.ts";
 
@@ -24,13 +30,20 @@ export interface TaskTimesParts {
   readonly psi: Psi | undefined;
   /** The call of a task waits for a page that it had lately: for want of memory, not only of the disk. */
   readonly thrashes: (p: number) => boolean;
+  readonly locks?: LockOps;
 }
+
+/** Of a cache line, int32 words: each CPU's lock has one. */
+const LINE = 16;
+/** Bits of what blocks() said before the task had left its CPU. */
+const [SAID, DISK, SHORT] = [1, 2, 4];
 
 export class TaskTimes {
   readonly busyNs: Float64Array;
   readonly idleNs: Float64Array;
   readonly iowaitNs: Float64Array;
   readonly switches: Float64Array;
+  /** Tasks made there. */
   readonly forks: Float64Array;
   /** By CPU: switches to idle, tasks put on its queue, by a task on it, time that tasks waited for it, times one got it. */
   readonly idles: Float64Array;
@@ -56,16 +69,20 @@ export class TaskTimes {
   readonly #since: Float64Array;
   readonly #busy: Uint8Array;
   readonly #waiting: Int32Array;
+  readonly #said: Uint8Array;
+  readonly #locks: LockOps;
+  readonly #lockWords: Int32Array;
 
   constructor(arena: Arena, rows: number, cpus: number, parts: TaskTimesParts) {
     this.#psi = parts.psi;
     this.#now = parts.now;
     this.#thrashes = parts.thrashes;
+    this.#locks = parts.locks ?? noLocks;
     this.busyNs = arena.f64(cpus);
     this.idleNs = arena.f64(cpus);
     this.iowaitNs = arena.f64(cpus);
     this.switches = arena.f64(cpus);
-    this.forks = arena.f64(1);
+    this.forks = arena.f64(cpus);
     this.idles = arena.f64(cpus);
     this.wakeups = arena.f64(cpus);
     this.localWakeups = arena.f64(cpus);
@@ -83,10 +100,12 @@ export class TaskTimes {
     this.#since = arena.f64(cpus);
     this.#busy = arena.u8(cpus);
     this.#waiting = arena.i32(cpus);
+    this.#said = arena.u8(rows);
+    this.#lockWords = arena.i32(cpus * LINE);
   }
 
   static bytes(rows: number, cpus: number): number {
-    return rows * 47 + cpus * 90 + 64 * 24;
+    return rows * 48 + cpus * (98 + 4 * LINE) + 64 * 26;
   }
 
   get runnable(): number {
@@ -103,6 +122,20 @@ export class TaskTimes {
 
   /** Brings a CPU's times up to now. */
   settle(cpu: number): void {
+    this.#lock(cpu);
+    this.#settle(cpu);
+    this.#unlock(cpu);
+  }
+
+  #lock(cpu: number): void {
+    this.#locks.lock(this.#lockWords, cpu * LINE);
+  }
+
+  #unlock(cpu: number): void {
+    this.#locks.unlock(this.#lockWords, cpu * LINE);
+  }
+
+  #settle(cpu: number): void {
     const now = this.#now();
     const passed = now - this.#since[cpu]!;
     if (passed <= 0) return;
@@ -118,7 +151,7 @@ export class TaskTimes {
         this.#channel[a] = b;
         return;
       case Ev.SchedFork:
-        this.forks[0]!++;
+        this.forks[cpu]!++;
         return;
       case Ev.SchedWakeupNew:
         this.#begins(a);
@@ -131,12 +164,14 @@ export class TaskTimes {
         this.#moved(a, c);
         return;
       case Ev.SchedSwitch:
-        this.settle(cpu);
+        this.#lock(cpu);
+        this.#settle(cpu);
         this.switches[cpu]!++;
         if (b === 0) this.idles[cpu]!++;
         if (a !== 0) this.#leaves(a, cpu, c);
         if (b !== 0) this.#comes(b, cpu);
         this.#busy[cpu] = b === 0 ? 0 : 1;
+        this.#unlock(cpu);
         return;
       default:
     }
@@ -148,22 +183,42 @@ export class TaskTimes {
   }
 
   #woken(p: number, cpu: number, by: number): void {
+    this.#lock(cpu);
     this.wakeups[cpu]!++;
     if (cpu === by) this.localWakeups[cpu]!++;
+    this.#unlock(cpu);
     this.#queuedAt[p] = this.#now();
-    if (this.#short[p] === 1) {
-      this.#short[p] = 0;
-      this.#psi?.change(this.#cpu[p]!, PsiTask.MemStall, -1);
-    }
-    if (this.#at[p] === At.DiskWait) {
-      const home = this.#cpu[p]!;
-      this.settle(home);
-      this.#waiting[home]!--;
-      this.#psi?.change(home, PsiTask.IoWait, -1);
-    }
+    const home = this.#cpu[p]!;
+    this.#lock(home);
+    this.#waits(p, false, false);
     this.#at[p] = At.Queued;
     this.#cpu[p] = cpu;
+    this.#unlock(home);
     this.#psi?.change(cpu, PsiTask.Running, 1);
+  }
+
+  /** What p, which has left its CPU, waits for from now on. */
+  #waits(p: number, disk: boolean, short: boolean): void {
+    const home = this.#cpu[p]!;
+    const [wasDisk, wasShort] = [this.#at[p] === At.DiskWait, this.#short[p] === 1];
+    if (short !== wasShort) {
+      this.#short[p] = short ? 1 : 0;
+      this.#psi?.change(home, PsiTask.MemStall, short ? 1 : -1);
+    }
+    if (disk === wasDisk) return;
+    this.#settle(home);
+    this.#at[p] = disk ? At.DiskWait : At.Asleep;
+    this.#waiting[home]! += disk ? 1 : -1;
+    this.#psi?.change(home, PsiTask.IoWait, disk ? 1 : -1);
+  }
+
+  /** Task p, which sleeps or is about to, waits for a disk, for want of memory, or for neither. Only who will wake it says so. */
+  blocks(p: number, disk: boolean, short: boolean): void {
+    const home = this.#cpu[p]!;
+    this.#lock(home);
+    if (this.#at[p] === At.Asleep || this.#at[p] === At.DiskWait) this.#waits(p, disk, short);
+    else this.#said[p] = SAID | (disk ? DISK : 0) | (short ? SHORT : 0);
+    this.#unlock(home);
   }
 
   #moved(p: number, to: number): void {
@@ -197,16 +252,16 @@ export class TaskTimes {
     }
     this.sleeps[p]!++;
     this.#psi?.change(cpu, PsiTask.Running, -1);
-    const waits = left !== Dead && isDiskWait(this.#channel[p]!);
-    const isShort = this.#channel[p] === Wait.Memory || (waits && this.#thrashes(p));
-    if (left !== Dead && isShort) {
-      this.#short[p] = 1;
-      this.#psi?.change(cpu, PsiTask.MemStall, 1);
-    }
-    this.#at[p] = left === Dead ? At.Gone : waits ? At.DiskWait : At.Asleep;
+    const channel = this.#channel[p]!;
     this.#channel[p] = Wait.None;
-    if (!waits) return;
-    this.#waiting[cpu]!++;
-    this.#psi?.change(cpu, PsiTask.IoWait, 1);
+    this.#at[p] = left === Dead ? At.Gone : At.Asleep;
+    if (left === Dead) return;
+    const said = this.#said[p]!;
+    this.#said[p] = 0;
+    if (said !== 0) this.#waits(p, (said & DISK) !== 0, (said & SHORT) !== 0);
+    else {
+      const disk = isDiskWait(channel);
+      this.#waits(p, disk, channel === Wait.Memory || (disk && this.#thrashes(p)));
+    }
   }
 }

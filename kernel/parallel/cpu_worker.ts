@@ -12,6 +12,7 @@ import { RacingTasks } from "./racing_tasks.ts";
 import { joinMemory, joinTables, loadStarts, traceOf } from "./share.ts";
 import type { MachineShare } from "./share.ts";
 import type { WorkerAnswer } from "./worker_answer.ts";
+import { TaskNames } from "../task_names.ts";
 import { reaper } from "../threads.ts";
 import { Life, StoragePort } from "./port.ts";
 
@@ -30,6 +31,7 @@ async function main(): Promise<void> {
   const arena = new Arena(share.arena);
   const smp = new Smp(arena, cpus, rows);
   const port = new StoragePort(arena, rows);
+  const names = new TaskNames(arena, rows);
   try {
     const { hostNowNs } = (await import(share.clock)) as { hostNowNs: () => number };
     const policy = await loadPolicyFactory(share.policy);
@@ -39,9 +41,9 @@ async function main(): Promise<void> {
     smp.awaitTurn(cpu);
     const locks = watchedLocks(smp, cpu);
     const memory = joinMemory(share, cpu, locks);
-    const tables = joinTables({ share, arena, smp, row: cpu, policy, starts, locks, now, trace, memory, port });
+    const tables = joinTables({ share, arena, smp, row: cpu, policy, starts, locks, now, trace, memory, port, names });
     const { sched, processes } = tables;
-    const tasks = new RacingTasks({ tables, arena, rows, cpu, now, trace });
+    const tasks = new RacingTasks({ tables, arena, rows, cpu, now });
     tasks.answer(memoryCalls({ kernel: tasks, pagesMax: memory.managed }));
     attachCpuReclaim(tables, tasks, share, arena);
     const config = { cpu, tickNs, untilNs: Infinity, switchesMax: Infinity };
@@ -59,7 +61,7 @@ async function main(): Promise<void> {
         smp.timers[index % cpus]!.set(tasks.spawnThread(thread, index % cpus), now(), 0);
       port.move(Life.Boot, Life.Run);
       smp.go();
-      answer({ kind: "ready", atNs: now(), names: processes.names });
+      answer({ kind: "ready", atNs: now() });
     }
     smp.awaitGo();
     loop.run();

@@ -11,6 +11,7 @@
  * worker that failed, died or does not move. Then all are stopped and whoever waits gets a MachineFailure.
  */
 import { Worker } from "node:worker_threads";
+import { Ev } from "../abi/events.ts";
 import { CPUS_MAX, TASKS_MAX } from "../abi/limits.ts";
 import { NS_PER_SEC, PAGE_SIZE } from "../abi/units.ts";
 import { MACHINE_FEATURES } from "../config.ts";
@@ -20,10 +21,13 @@ import { assert } from "../lib/assert.ts";
 import { futexLocks } from "../lib/lock_ops.ts";
 import { modulePath } from "../lib/module_path.ts";
 import type { MountOptions } from "../fs/ext4/mount_options.ts";
+import { CallTimes } from "../observe/call_times.ts";
+import type { Figures } from "../observe/figures.ts";
 import { EventLog } from "../observe/event_log.ts";
 import { createRings, drainRing, ringCursor } from "../observe/ring.ts";
 import type { RingCursor } from "../observe/ring.ts";
 import { Phase, PHASE_TEXT, Smp, Stat, Stop } from "../smp.ts";
+import { TaskNames } from "../task_names.ts";
 import { bootMemory } from "../wire_memory.ts";
 import type { MachineAtRest } from "./check.ts";
 import type { CpuStart } from "./cpu_worker.ts";
@@ -82,6 +86,8 @@ export interface MachineResult {
   readonly calls: number;
   readonly retries: number;
   readonly storage: StorageCounts;
+  /** When it was told to stop, before its tasks ended. */
+  readonly figures: Figures;
   readonly switches: number;
   readonly idle: readonly number[];
   /** What must be 0. */
@@ -155,6 +161,7 @@ export class ParallelMachine {
   readonly #hostNowNs: () => number;
   readonly #smp: Smp;
   readonly #port: StoragePort;
+  readonly #names: TaskNames;
   readonly #mailbox: DiskMailbox | undefined;
   readonly #cursors: readonly RingCursor[];
   readonly #log: EventLog | undefined;
@@ -196,12 +203,14 @@ export class ParallelMachine {
       vmscan: vmscan.buffer(),
       compaction: compaction.buffer(),
       rings: rings?.buffer,
+      calls: new SharedArrayBuffer((cpus + 1) * CallTimes.bytes),
       loseWakes: config.loseWakes ?? 0,
     };
     // The workers take the same arrays in the same order, and more after them.
     const arena = new Arena(this.#share.arena);
     this.#smp = new Smp(arena, cpus, rows);
     this.#port = new StoragePort(arena, rows);
+    this.#names = new TaskNames(arena, rows);
     this.#smp.base[0] = hostNowNs();
     this.#boots = new Promise((resolve) => {
       this.#ready = resolve;
@@ -308,7 +317,7 @@ export class ParallelMachine {
         return;
       case "ready":
         this.bootMs = answer.atNs / 1e6;
-        for (const [row, name] of answer.names.entries()) if (row > 0) this.#log?.names.set(row, name);
+        for (let row = 1; row < this.#share.rows; row++) this.#learnName(row);
         this.#ready!(undefined);
         return;
       case "refused":
@@ -382,7 +391,17 @@ export class ParallelMachine {
   }
 
   #drain(): void {
-    if (this.#log !== undefined) for (const cursor of this.#cursors) drainRing(cursor, this.#log);
+    const log = this.#log;
+    if (log === undefined) return;
+    const from = log.count;
+    for (const cursor of this.#cursors) drainRing(cursor, log);
+    for (let at = from; at < log.count; at++) if (log.typeAt(at) === Ev.SchedFork) this.#learnName(log.bAt(at));
+  }
+
+  /** A row that has had several tasks has the last one's name. */
+  #learnName(row: number): void {
+    const name = this.#names.get(row);
+    if (name !== "") this.#log?.names.set(row, name);
   }
 
   #result(): MachineResult {
@@ -411,6 +430,7 @@ export class ParallelMachine {
       calls: storage.counts.calls,
       retries: storage.counts.retries,
       storage: storage.counts,
+      figures: storage.figures!,
       switches: stat(Stat.Switches).reduce((sum, count) => sum + count, 0),
       idle: stat(Stat.IdleNs).map((ns) => ns / (seconds * NS_PER_SEC)),
       leaks: { frames, descriptors: storage.descriptors, tasks: atRest.tasks + atRest.zombies, lostWakes },

@@ -5,7 +5,7 @@
  * run(ns) is computed for.
  *
  *   a call of this CPU's     made; EIOCBQUEUED: the task sleeps, and makes it again when it is woken
- *   a call of the storage's  the task sleeps on Wait.FileSystem, its row goes into the ring; when it wakes it has its
+ *   a call of the storage's  the task sleeps on Wait.Storage, its row goes into the ring; when it wakes it has its
  *                            answer and is Ready again
  *   clone                    storage copies the descriptors first (progress 1 + the VFS's row), then the child is made
  *   the end                  storage closes what is open, then memory goes back here
@@ -51,7 +51,6 @@ export interface RacingParts {
   readonly rows: number;
   readonly cpu: number;
   readonly now: () => Nanos;
-  readonly trace: EventSink;
 }
 
 export class RacingTasks implements RacingCode, CallKernel {
@@ -82,11 +81,13 @@ export class RacingTasks implements RacingCode, CallKernel {
   readonly #user: Stepped;
   /** By row: the sleep that looked too long at the last audit. */
   readonly #suspects = new Map<number, number>();
+  readonly computed: (p: number, ns: number) => void;
+  readonly #begins: (p: number) => void;
   #runNs = 0;
   #yields = false;
 
-  constructor({ tables, arena, rows, cpu, now, trace }: RacingParts) {
-    const { sched, processes, sleepers, port, memory } = tables;
+  constructor({ tables, arena, rows, cpu, now }: RacingParts) {
+    const { sched, processes, sleepers, port, memory, times } = tables;
     this.processes = processes;
     this.now = now;
     this.target = arena.f64(rows);
@@ -96,7 +97,9 @@ export class RacingTasks implements RacingCode, CallKernel {
     this.#sched = sched;
     this.#sleepers = sleepers;
     this.#port = port;
-    this.#trace = trace;
+    this.#trace = tables.trace;
+    this.computed = times.computed;
+    this.#begins = (p) => times.begins(p);
     this.#cpu = cpu;
     this.#drain = () => memory.mm.tick(cpu);
     this.#user = new Stepped(processes);
@@ -200,7 +203,10 @@ export class RacingTasks implements RacingCode, CallKernel {
     this.#runNs = 0;
     const thread = this.#threads[p];
     const left = thread === undefined ? this.#stepUser(p) : this.#stepThread(p, thread);
-    if (left === Runnable) this.target[p] = this.#sched.task.sumExec[p]! + this.#runNs;
+    if (left !== Runnable) return left;
+    // What the step took is the kernel's: the program computes for all of its time.
+    if (this.#runNs > 0) this.#sched.charge(this.#cpu);
+    this.target[p] = this.#sched.task.sumExec[p]! + this.#runNs;
     return left;
   };
 
@@ -244,7 +250,7 @@ export class RacingTasks implements RacingCode, CallKernel {
     const result = code(p);
     if (result === EIOCBQUEUED) {
       const { channel } = this.#sleepers.waits;
-      return channel[p] === Wait.FileSystem ? Uninterruptible : Sleeping;
+      return channel[p] === Wait.Storage ? Uninterruptible : Sleeping;
     }
     if (result === GO_ON || processes.phase[p] === Phase.Exiting) return Runnable;
     processes.phase[p] = Phase.Ready;
@@ -258,7 +264,7 @@ export class RacingTasks implements RacingCode, CallKernel {
 
   /** The storage worker has the next word about p; it may have it before p's CPU has switched away. */
   #post(p: number): number {
-    this.#sleepers.sleepOn(p, Wait.FileSystem);
+    this.#sleepers.sleepOn(p, Wait.Storage);
     this.#port.post(p);
     return Uninterruptible;
   }
@@ -291,6 +297,7 @@ export class RacingTasks implements RacingCode, CallKernel {
     processes.takeUser(child, program.name, program, processes.pid[p]!, window, this.now());
     processes.copy(p, child);
     processes.vfsTask[child] = vfsTask;
+    this.#begins(child);
     this.#began[child] = 1;
     this.target[child] = 0;
     this.#port.addLive(1);
@@ -332,7 +339,7 @@ export class RacingTasks implements RacingCode, CallKernel {
     const { processes } = this;
     if (channel === Wait.Work) return this.#threads[p]?.name === REAPER && processes.orphaned;
     // The storage worker looks for its own.
-    if (channel === Wait.FileSystem) return false;
+    if (channel === Wait.Storage) return false;
     if (processes.killed[p] !== 0) return true;
     if (channel === Wait.Timer) return processes.wakeAt[p]! < this.now() - lateNs;
     return channel === Wait.Child && processes.hasDead(processes.pid[p]!, processes.argument(p, 0));
@@ -364,7 +371,7 @@ export function killTask(processes: Processes, sleepers: Sleepers, port: Storage
     // Who ends already has its status.
     processes.killed[p] = processes.phase[p] === Phase.Exiting ? -signal : signal;
     const channel = sleepers.waits.channel[p];
-    if (channel === Wait.FileSystem) port.ring();
+    if (channel === Wait.Storage) port.ring();
     else if (channel !== Wait.None) sleepers.wake(p, WakeContext.Task);
   });
 }

@@ -17,8 +17,10 @@ import { attachRings, ringWrite } from "../observe/ring.ts";
 import { noTrace } from "../observe/tracer.ts";
 import { Processes } from "../process.ts";
 import { Smp, smpBytes, Stat } from "../smp.ts";
+import type { TaskNames } from "../task_names.ts";
 import { bootMemory } from "../wire_memory.ts";
 import type { Memory } from "../wire_memory.ts";
+import { MachineTimes } from "./machine_times.ts";
 import { StoragePort } from "./port.ts";
 import { Sleepers } from "./sleepers.ts";
 import { cfs, createSched, SchedMetrics } from "../../sched/index.ts";
@@ -49,6 +51,8 @@ export interface MachineShare {
   readonly vmscan: SharedArrayBuffer;
   readonly compaction: SharedArrayBuffer;
   readonly rings: SharedArrayBuffer | undefined;
+  /** Times of calls, a table a worker. */
+  readonly calls: SharedArrayBuffer;
   /** For canaries: a CPU loses each so manyth wake that it sends; 0: none. */
   readonly loseWakes: number;
 }
@@ -59,6 +63,9 @@ export interface Tables {
   readonly sleepers: Sleepers;
   readonly port: StoragePort;
   readonly memory: Memory;
+  readonly times: MachineTimes;
+  /** Whatever the worker tells: to its ring, and counted. */
+  readonly trace: EventSink;
 }
 
 export interface JoinParts {
@@ -75,12 +82,15 @@ export interface JoinParts {
   readonly memory: Memory;
   /** Made right after smp, before the worker's turn. */
   readonly port: StoragePort;
+  /** Made right after that. */
+  readonly names: TaskNames;
 }
 
 /** Enough for all tables; the allocator's are elsewhere. */
 export function sharedBytes(cpus: number, rows: number, frames: number): number {
   const tasks = Processes.bytes(rows, frames) + Sleepers.bytes(rows) + StoragePort.bytes(rows);
-  return smpBytes(cpus, rows) + tasks + rows * 32 + 4096;
+  const times = MachineTimes.bytes(cpus, rows);
+  return smpBytes(cpus, rows) + tasks + times + rows * 32 + 4096;
 }
 
 export async function loadStarts({ workload, cpus, memoryBytes }: MachineShare): Promise<readonly UserStart[]> {
@@ -99,8 +109,10 @@ export async function loadStarts({ workload, cpus, memoryBytes }: MachineShare):
 }
 
 export function joinTables(parts: JoinParts): Tables {
-  const { share, arena, smp, row, policy, starts, locks, now, trace, memory, port } = parts;
+  const { share, arena, smp, row, policy, starts, locks, now, memory, port, names } = parts;
   const { cpus, rows } = share;
+  const times = new MachineTimes({ share, arena, names, row, locks, now });
+  const trace = times.sink(parts.trace);
   const metrics = new SchedMetrics(arena, cpus, rows);
   const sched = createSched(
     arena,
@@ -117,12 +129,12 @@ export function joinTables(parts: JoinParts): Tables {
     },
     metrics,
   );
-  const processes = new Processes(arena, rows, memory.tasks, share.seed, locks);
+  const processes = new Processes(arena, rows, memory.tasks, share.seed, locks, names);
   // Programs are known by number: the same everywhere.
   for (const { program } of starts) if (!processes.programs.includes(program)) processes.programs.push(program);
   const sleepers = new Sleepers({ arena, rows, processes, sched, locks, now, trace, cpu: row });
   sleepers.loseEvery = share.loseWakes;
-  return { sched, processes, sleepers, port, memory };
+  return { sched, processes, sleepers, port, memory, times, trace };
 }
 
 /** The allocator, seen from a worker; storage has per-CPU lists of its own, behind the last CPU's. */

@@ -82,7 +82,8 @@ export class Sleepers {
       this.waits.sleepOn(p, channel);
       this.serial[p]!++;
       processes.sleptAt[p] = now();
-      processes.waits[p]!++;
+      // What its call waits for there is counted by the storage worker.
+      if (channel !== Wait.Storage) processes.waits[p]!++;
       Atomics.store(this.#word, p, GOING);
     });
     trace(SysEv.Sleep, cpu, p, channel, 0, 0);

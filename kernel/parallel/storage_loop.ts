@@ -8,7 +8,6 @@
  */
 import { SysEv, WakeContext } from "../abi/events.ts";
 import { EINTR, EIOCBQUEUED, ENOSYS, isErr } from "../abi/errno.ts";
-import type { EventSink } from "../abi/machine.ts";
 import { NR_MAX, Nr } from "../abi/syscall_nr.ts";
 import type { Nanos } from "../abi/units.ts";
 import { NS_PER_SEC } from "../abi/units.ts";
@@ -16,13 +15,15 @@ import { Arena } from "../lib/arena.ts";
 import { assert } from "../lib/assert.ts";
 import { fileChannel } from "../file_wait.ts";
 import type { Ext4 } from "../fs/ext4/ext4.ts";
+import type { Figures } from "../observe/figures.ts";
+import type { Refaults } from "../observe/refaults.ts";
 import { Kind, NO_VFS, Phase } from "../process.ts";
 import type { Processes } from "../process.ts";
 import { Stop } from "../smp.ts";
 import type { Smp } from "../smp.ts";
 import type { CallCode, CallKernel } from "../syscall/call.ts";
 import { fileCalls } from "../syscall/file.ts";
-import { Wait, WaitQueues } from "../wait.ts";
+import { isDiskWait, Wait, WaitQueues } from "../wait.ts";
 import type { DrivenDisk } from "../wire_disk.ts";
 import { unmountTree } from "../wire_files.ts";
 import type { Tree } from "../wire_files.ts";
@@ -47,11 +48,13 @@ export interface StorageParts {
   readonly smp: Smp;
   readonly row: number;
   readonly now: () => Nanos;
-  readonly trace: EventSink;
   readonly tree: Tree;
   readonly disk: DrivenDisk | undefined;
   readonly ext4: Ext4 | undefined;
   readonly vmscan: Vmscan | undefined;
+  readonly refaults: Refaults;
+  /** What has happened so far; taken when the machine is told to stop, before its tasks end. */
+  readonly figures: () => Figures;
   /** Until the disk has something to tell, when it is asked for anything. */
   readonly idle: () => void;
   /** Sleeps until the bell rings that has been heard so often, or for so long; false: the time is over. */
@@ -74,12 +77,15 @@ export class StorageLoop implements CallKernel {
   readonly counts: StorageCounts = { calls: 0, retries: 0, interrupts: 0, lost: 0 };
   /** Of the unmount at the end. */
   unmounted = 0;
+  figures: Figures | undefined;
   readonly #parts: StorageParts;
   readonly #sleepers: Sleepers;
   readonly #port: StoragePort;
   readonly #calls: (CallCode | undefined)[] = Array.from({ length: NR_MAX + 1 });
   /** Tasks whose calls wait, by reason; those to be made again. */
   readonly #waits: WaitQueues;
+  /** By row: when it began to wait for a disk; Infinity: it waits for something else. */
+  readonly #waitsSince: Float64Array;
   readonly #again: number[] = [];
   #wantsJournal = true;
   #wantsFlusher = true;
@@ -98,6 +104,7 @@ export class StorageLoop implements CallKernel {
     this.#port = tables.port;
     const { rows } = tables.processes;
     this.#waits = new WaitQueues(new Arena(new SharedArrayBuffer(WaitQueues.bytes(rows))), rows);
+    this.#waitsSince = new Float64Array(rows);
     const wakes = {
       jbd2: () => void (this.#wantsJournal = true),
       flusher: () => void (this.#wantsFlusher = true),
@@ -116,13 +123,29 @@ export class StorageLoop implements CallKernel {
   charge(): void {}
 
   sleep(p: number, channel: number): void {
+    const { refaults, tables } = this.#parts;
+    const isDisk = isDiskWait(channel);
     this.#waits.sleepOn(p, channel);
+    this.processes.waits[p]!++;
+    this.#waitsSince[p] = isDisk ? this.now() : Infinity;
+    tables.times.tasks.blocks(p, isDisk, isDisk && refaults.thrashes(p));
+  }
+
+  /** What the call of row p, which is here, waits for; undefined: it is being made. */
+  waitsFor(p: number): number | undefined {
+    return this.#waits.channel[p] === Wait.None ? undefined : this.#waits.channel[p];
+  }
+
+  /** The call of row p is made again, or given up. */
+  #waited(p: number): void {
+    this.#waits.leave(p);
+    this.processes.diskNs[p]! += Math.max(0, this.now() - this.#waitsSince[p]!);
   }
 
   /** Calls that wait for this are made again. */
   wakeAll(channel: number): void {
     for (let p = this.#waits.oldest(channel); p !== 0; p = this.#waits.oldest(channel)) {
-      this.#waits.leave(p);
+      this.#waited(p);
       this.#again.push(p);
     }
   }
@@ -154,6 +177,7 @@ export class StorageLoop implements CallKernel {
     for (let p = this.#port.take(); p !== 0; p = this.#port.take()) {
       moved = true;
       this.counts.calls++;
+      this.#parts.refaults.calm(p);
       this.#make(p);
     }
     return moved;
@@ -161,15 +185,15 @@ export class StorageLoop implements CallKernel {
 
   /** What the disk has ended. */
   #complete(): boolean {
-    const { disk, ext4, trace, row } = this.#parts;
+    const { disk, ext4, tables, row } = this.#parts;
     if (disk === undefined || ext4 === undefined) return false;
     disk.work();
     ext4.fs.io.poll();
     const ended = this.#wakeEnded();
     if (ended === 0) return false;
     this.counts.interrupts++;
-    trace(SysEv.IrqEntry, row, 0, 0, 0, 0);
-    trace(SysEv.IrqExit, row, 0, ended, 0, 0);
+    tables.trace(SysEv.IrqEntry, row, 0, 0, 0, 0);
+    tables.trace(SysEv.IrqExit, row, 0, ended, 0, 0);
     this.#wantsJournal = true;
     if (this.#waits.oldest(Wait.Writeback) !== 0 || ext4.fs.cache.pressed()) this.#wantsFlusher = true;
     return true;
@@ -204,7 +228,7 @@ export class StorageLoop implements CallKernel {
       if (killed[p] === 0 || phase[p] !== Phase.Entered || this.#waits.channel[p] === Wait.None) continue;
       // One that cannot be given up at once waits as before.
       if (this.#givenUp.has(p)) continue;
-      this.#waits.leave(p);
+      this.#waited(p);
       this.#again.push(p);
       found++;
     }
@@ -258,6 +282,7 @@ export class StorageLoop implements CallKernel {
     const { processes } = this;
     const { ext4, tree } = this.#parts;
     if (ext4 !== undefined) ext4.fs.io.task = p;
+    this.#parts.refaults.caller(this.#parts.row, p);
     if (processes.phase[p] === Phase.Exiting) this.#exit(p);
     else if (processes.nr[p] === Nr.clone) this.#clone(p);
     else if (processes.killed[p] !== 0) {
@@ -281,7 +306,8 @@ export class StorageLoop implements CallKernel {
     processes.phase[p] = Phase.Ready;
     processes.result[p] = result;
     processes.progress[p] = 0;
-    this.#parts.trace(SysEv.Exit, this.#parts.row, p, processes.nr[p]!, result | 0, processes.waits[p]!);
+    this.#parts.tables.times.io.count(p, processes.nr[p]!, result);
+    this.#parts.tables.trace(SysEv.Exit, this.#parts.row, p, processes.nr[p]!, result | 0, processes.waits[p]!);
     this.#sleepers.wake(p, WakeContext.Device);
   }
 
@@ -323,10 +349,10 @@ export class StorageLoop implements CallKernel {
     for (let p = 1; p < processes.rows; p++) {
       const channel = this.#waits.channel[p]!;
       if (channel !== Wait.None) {
-        this.#waits.leave(p);
+        this.#waited(p);
         this.#make(p);
         if (this.#waits.channel[p] === Wait.None) this.counts.lost++;
-      } else if (this.#sleepers.waits.channel[p] === Wait.FileSystem && this.#isForgotten(p)) {
+      } else if (this.#sleepers.waits.channel[p] === Wait.Storage && this.#isForgotten(p)) {
         this.counts.lost++;
         this.#sleepers.wake(p, WakeContext.Device);
       }
@@ -346,6 +372,7 @@ export class StorageLoop implements CallKernel {
     const { processes } = this;
     if (!this.#killed) {
       this.#killed = true;
+      this.figures = this.#parts.figures();
       this.#stopBy = this.now() + STOP_NS_MAX;
       for (let p = 1; p < processes.rows; p++)
         if (processes.kind[p] === Kind.User) killTask(processes, this.#sleepers, this.#port, p, SIGTERM);

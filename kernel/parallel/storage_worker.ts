@@ -1,7 +1,8 @@
 /** The worker thread of a parallel machine's storage: mounts the disk, then serves calls on files (storage_loop.ts). */
 import { parentPort, workerData } from "node:worker_threads";
 import { isErr } from "../abi/errno.ts";
-import type { Machine } from "../abi/machine.ts";
+import type { EventSink, Machine } from "../abi/machine.ts";
+import { PAGE_SIZE } from "../abi/units.ts";
 import { resolveFeatures } from "../config.ts";
 import { Arena } from "../lib/arena.ts";
 import { assert } from "../lib/assert.ts";
@@ -13,7 +14,12 @@ import type { Refusal } from "../fs/ext4/super.ts";
 import type { Ext4 } from "../fs/ext4/ext4.ts";
 import type { MountOptions } from "../fs/ext4/mount_options.ts";
 import { loadPolicyFactory } from "../load_policy.ts";
+import { callRows } from "../observe/call_times.ts";
+import { figuresOf } from "../observe/figures.ts";
+import type { Figures } from "../observe/figures.ts";
+import { Refaults } from "../observe/refaults.ts";
 import { Smp, Stop } from "../smp.ts";
+import { TaskNames } from "../task_names.ts";
 import { cacheShrinker } from "../threads.ts";
 import { driveDisk } from "../wire_disk.ts";
 import type { DrivenDisk } from "../wire_disk.ts";
@@ -22,6 +28,7 @@ import type { CachedPages, Tree } from "../wire_files.ts";
 import { Wait } from "../wait.ts";
 import { DiskMailbox, mailboxBus } from "./disk_mailbox.ts";
 import { StoragePort } from "./port.ts";
+import { racingView } from "./racing_view.ts";
 import { joinMemory, joinTables, loadStarts, traceOf } from "./share.ts";
 import type { StoreName } from "./disk_worker.ts";
 import type { MachineShare } from "./share.ts";
@@ -74,8 +81,14 @@ async function main(): Promise<void> {
     const { hostNowNs } = (await import(share.clock)) as { hostNowNs: () => number };
     const now = sinceBoot(smp, hostNowNs);
     const trace = traceOf(share, row, now);
+    const names = new TaskNames(arena, rows);
+    const refaults = new Refaults(rows, share.memoryBytes / PAGE_SIZE);
     const chance = prng(seed);
-    const machine: Machine = { now, below: (bound) => nextBelow(chance, bound), trace };
+    const told: EventSink = (type, cpu, a, b, c, d) => {
+      trace(type, cpu, a, b, c, d);
+      refaults.take(type, row, a, b, c, d);
+    };
+    const machine: Machine = { now, below: (bound) => nextBelow(chance, bound), trace: told };
     const policy = await loadPolicyFactory(share.policy);
     const starts = await loadStarts(share);
 
@@ -121,14 +134,14 @@ async function main(): Promise<void> {
       }
       ext4 = mounted;
     }
-    const told = start.console === undefined ? undefined : await openConsole(start.console);
+    const lines = start.console === undefined ? undefined : await openConsole(start.console);
     const tree: Tree = bootTree({
       machine,
       tasks: rows,
       idle,
       version: start.version,
       console: (text) => {
-        told?.(text);
+        lines?.(text);
         answer({ kind: "line", text });
       },
       pipeMoved: () => loop?.wakeAll(Wait.Pipe),
@@ -140,14 +153,32 @@ async function main(): Promise<void> {
 
     doing = "joins the machine";
     smp.awaitTurn(row);
-    const tables = joinTables({ share, arena, smp, row, policy, starts, locks: futexLocks, now, trace, memory, port });
+    const tables = joinTables({
+      share,
+      arena,
+      smp,
+      row,
+      policy,
+      starts,
+      locks: futexLocks,
+      now,
+      trace,
+      memory,
+      port,
+      names,
+    });
     for (const index of starts.keys()) {
       const task = tree.vfs.newTask({ uid: 0, gid: 0 });
       assert(!isErr(task), "storage: no row of the VFS for a task");
       port.firstVfs[index] = task;
     }
     const scan = on.has("KSWAPD") ? vmscan : undefined;
-    loop = new StorageLoop({ tables, smp, row, now, trace, tree, disk, ext4, vmscan: scan, idle, rest });
+    const { times } = tables;
+    const shown = { tables, times, smp, now, refaults, psi: undefined, compaction: undefined, disk, pages, ext4 };
+    const view = racingView({ ...shown, tree: () => tree, loop: () => loop });
+    const figures = (): Figures => figuresOf(view, callRows(times.calls), tables.sched.metrics);
+    const parts = { tables, smp, row, now, tree, disk, ext4, vmscan: scan, refaults };
+    loop = new StorageLoop({ ...parts, figures, idle, rest });
     smp.endTurn(row, tables.sched.cpu.reschedWords);
     doing = "serves calls";
     loop.run();
@@ -155,6 +186,7 @@ async function main(): Promise<void> {
     answer({
       kind: "storage",
       counts: loop.counts,
+      figures: loop.figures,
       unmounted: loop.unmounted,
       descriptors: tree.vfs.openFiles(),
       vfsTasks: tree.vfs.taskCount(),

@@ -1,5 +1,6 @@
 /** What the workers of a parallel machine tell the main thread. */
 import { KernelPanic } from "../lib/assert.ts";
+import type { Figures } from "../observe/figures.ts";
 import { PHASE_TEXT } from "../smp.ts";
 import type { Phase } from "../smp.ts";
 import type { MachineAtRest } from "./check.ts";
@@ -7,7 +8,7 @@ import type { StorageCounts } from "./storage_loop.ts";
 
 export type WorkerAnswer =
   /** CPU 0: tasks may run. */
-  | { readonly kind: "ready"; readonly atNs: number; readonly names: readonly string[] }
+  | { readonly kind: "ready"; readonly atNs: number }
   /** Storage: the disk cannot be mounted. */
   | { readonly kind: "refused"; readonly errno: number; readonly reason: string }
   /** Storage: what a task wrote to /dev/kmsg. */
@@ -23,6 +24,8 @@ export type WorkerAnswer =
   | {
       readonly kind: "storage";
       readonly counts: StorageCounts;
+      /** When the machine was told to stop. */
+      readonly figures: Figures | undefined;
       /** Of the unmount: 0 or an errno. */
       readonly unmounted: number;
       readonly descriptors: number;

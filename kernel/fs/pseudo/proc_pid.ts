@@ -5,14 +5,13 @@
  * - pidDirs(parts)   the live directories of /proc
  */
 import { EINVAL } from "../../abi/errno.ts";
-import { COMM_MAX } from "../../abi/limits.ts";
 import type { OomVictims } from "../../abi/reclaim.ts";
 import type { Errno } from "../../abi/units.ts";
 import { PAGE_SIZE } from "../../abi/units.ts";
 import { oomScore } from "../../../mm/index.ts";
 import { TaskState } from "../../../sched/index.ts";
 import { Kind, type Processes } from "../../process.ts";
-import { isDiskWait, WAIT_NAMES, Wait, type WaitQueues } from "../../wait.ts";
+import { isDiskWait, WAIT_NAMES, Wait } from "../../wait.ts";
 import { clockTicks } from "./proc_sched.ts";
 import type { LiveDirs, PseudoNode } from "./pseudo_fs.ts";
 
@@ -36,7 +35,8 @@ export interface TaskIo {
 
 export interface PidParts {
   readonly processes: Processes;
-  readonly waits: WaitQueues;
+  /** What a row waits for (wait.ts). */
+  readonly channelOf: (p: number) => number;
   readonly sched: TaskRows;
   readonly cpus: number;
   /** Of a row: time in its program; the rest of its sumExec is the kernel's. */
@@ -61,15 +61,15 @@ const NO_LIMIT = "18446744073709551615";
 const OOM_ADJ_MAX = 1000;
 const STATES = { R: "running", S: "sleeping", D: "disk sleep", X: "dead" } as const;
 
-function stateOf({ sched, waits }: PidParts, p: number): keyof typeof STATES {
+function stateOf({ sched, channelOf }: PidParts, p: number): keyof typeof STATES {
   if (sched.state[p] === TaskState.Dead) return "X";
   if (sched.state[p] !== TaskState.Sleeping) return "R";
-  return isDiskWait(waits.channel[p]!) ? "D" : "S";
+  return isDiskWait(channelOf(p)) ? "D" : "S";
 }
 
 const zeros = (fields: number): string => "0 ".repeat(fields).trimEnd();
 const kb = (pages: number): string => `${String((pages * PAGE_SIZE) / 1024).padStart(8)} kB`;
-const nameOf = ({ processes }: PidParts, p: number): string => (processes.names[p] ?? "").slice(0, COMM_MAX);
+const nameOf = ({ processes }: PidParts, p: number): string => processes.names.get(p);
 
 /** Fields as numbered in proc(5). What the machine does not have is 0: groups and sessions of tasks, terminals, addresses. */
 export function pidStat(parts: PidParts, p: number): string {
@@ -156,10 +156,10 @@ function setOomAdj(processes: Processes, p: number, text: string): number | Errn
 }
 
 function filesOf(parts: PidParts, p: number): PseudoNode[] {
-  const { processes, sched, waits, io, victims, totalPages } = parts;
+  const { processes, sched, channelOf, io, victims, totalPages } = parts;
   const score = (): string => `${oomScore(victims!, p, totalPages!)}\n`;
   const schedstat = (): string => `${sched.sumExec[p]} ${parts.waitedNs(p)} ${parts.runs(p)}\n`;
-  const waitsFor = (): string => (waits.channel[p] === Wait.None ? "0" : WAIT_NAMES[waits.channel[p]!]!);
+  const waitsFor = (): string => (channelOf(p) === Wait.None ? "0" : WAIT_NAMES[channelOf(p)]!);
   return [
     { path: "status", text: () => pidStatus(parts, p) },
     { path: "comm", text: () => `${nameOf(parts, p)}\n` },

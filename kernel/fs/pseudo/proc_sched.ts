@@ -19,6 +19,8 @@ export interface CpuTimes {
   readonly idleNs: (cpu: number) => number;
   readonly iowaitNs: (cpu: number) => number;
   readonly irqNs: (cpu: number) => number;
+  /** The host ran something else. */
+  readonly stolenNs: (cpu: number) => number;
 }
 
 /** What /proc/schedstat tells of a CPU's run queue, since boot. */
@@ -105,11 +107,11 @@ export class LoadAverage {
 
 const each = (cpus: number): number[] => Array.from({ length: cpus }, (_, cpu) => cpu);
 
-/** user nice system idle iowait irq softirq steal guest guest_nice: the last four are always 0 here. */
+/** user nice system idle iowait irq softirq steal guest guest_nice: softirq and the last two are always 0 here. */
 const cpuTimes = (times: CpuTimes, cpus: readonly number[]): string =>
-  [times.userNs, times.niceNs, times.systemNs, times.idleNs, times.iowaitNs, times.irqNs]
+  [times.userNs, times.niceNs, times.systemNs, times.idleNs, times.iowaitNs, times.irqNs, () => 0, times.stolenNs]
     .map((timeOf) => clockTicks(cpus.reduce((sum, cpu) => sum + timeOf(cpu), 0)))
-    .concat(0, 0, 0, 0)
+    .concat(0, 0)
     .join(" ");
 
 export function statText(parts: SchedParts): string {

@@ -15,7 +15,7 @@ const { Dead, Preempted, Sleeping, Uninterruptible } = TaskLeft;
 function made(): { readonly times: TaskTimes; readonly at: { now: number } } {
   const at = { now: 0 };
   const now = (): Nanos => at.now as Nanos;
-  const psi = new Psi({ now, trace: () => undefined, below: () => 0 }, CPUS);
+  const psi = new Psi({ now }, CPUS);
   const arena = new Arena(new SharedArrayBuffer(TaskTimes.bytes(ROWS, CPUS)));
   return { times: new TaskTimes(arena, ROWS, CPUS, { now, psi, thrashes: () => false }), at };
 }
@@ -50,6 +50,44 @@ describe("a CPU", () => {
     at.now = 50;
     times.settle(0);
     expect([times.iowaitNs[0], times.idleNs[0], times.blocked]).toEqual([0, 50, 0]);
+  });
+});
+
+const asleep = (): ReturnType<typeof made> => {
+  const all = made();
+  all.times.take(Ev.SchedWakeupNew, 0, 3, 0, 0);
+  all.times.take(Ev.SchedSwitch, 0, 0, 3, 0);
+  all.times.take(SysEv.Sleep, 0, 3, Wait.Storage, 0);
+  return all;
+};
+const leave = (times: TaskTimes): void => times.take(Ev.SchedSwitch, 0, 3, 0, Uninterruptible);
+
+describe("whose call somebody else works on", () => {
+  it("waits for a disk from when that one says so until it says something else", () => {
+    const { times, at } = asleep();
+    leave(times);
+    at.now = 10;
+    times.blocks(3, true, false);
+    expect(times.blocked).toBe(1);
+    at.now = 35;
+    times.blocks(3, false, false);
+    at.now = 40;
+    times.take(Ev.SchedWakeup, 0, 3, 0, 0);
+    times.settle(0);
+    expect([times.idleNs[0], times.iowaitNs[0], times.blocked]).toEqual([15, 25, 0]);
+  });
+
+  it("may be told so before it has left its CPU", () => {
+    const { times, at } = asleep();
+    at.now = 5;
+    times.blocks(3, true, true);
+    expect(times.blocked).toBe(0);
+    leave(times);
+    expect(times.blocked).toBe(1);
+    at.now = 9;
+    times.take(Ev.SchedWakeup, 0, 3, 1, 0);
+    times.settle(0);
+    expect([times.busyNs[0], times.iowaitNs[0], times.blocked]).toEqual([5, 4, 0]);
   });
 });
 

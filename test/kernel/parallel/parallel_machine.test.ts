@@ -3,7 +3,7 @@
  * machine has stopped. Each test takes a few seconds; harness/machine/soak.ts runs for as long as one likes.
  */
 import { beforeAll, describe, expect, it } from "vitest";
-import { SysEv } from "../../../kernel/abi/events.ts";
+import { Ev, SysEv } from "../../../kernel/abi/events.ts";
 import { MachineFailure } from "../../../kernel/index.ts";
 import { openDisk } from "../../../harness/machine/disk_image.ts";
 import { judgeImage } from "../../../harness/machine/judge.ts";
@@ -52,6 +52,29 @@ describe("a parallel machine runs", () => {
     expect(judgeImage(image!, lines).damage).toBe(0);
   });
 
+  it("and counts whose time went where, and how long calls took", { timeout: TIMEOUT }, async () => {
+    const { machine } = await open("counted");
+    while (machine.live > 5) await machine.run(0.1);
+    const { figures, problems } = await machine.stop();
+    expect(problems).toEqual([]);
+    const { sched, tasks, calls } = figures;
+    expect(sched.user + sched.system + sched.steal + sched.iowait + sched.idle).toBeCloseTo(1, 1);
+    expect(sched.forks).toBeGreaterThanOrEqual(16 + 9);
+    const of = (name: string): (typeof tasks)[number] => tasks.find((row) => row.name === name)!;
+    expect(of("hog").tasks).toBe(2);
+    expect(of("hog").userMs).toBeGreaterThan(0);
+    expect(of("hog").userMs).toBeLessThanOrEqual(of("hog").cpuMs);
+    expect(of("hog").delayMs).toBeGreaterThan(0);
+    expect(of("syncer").diskMs).toBeGreaterThan(0);
+    expect(of("reader")).toMatchObject({ tasks: 1, diskMs: 0 });
+    const counts = new Map(calls.map(({ name, count }) => [name, count]));
+    expect([counts.get("clone"), counts.get("nanosleep")]).toEqual([16, 80]);
+    for (const row of calls) expect(row.maxUs).toBeGreaterThanOrEqual(row.meanUs);
+    // The way in is counted on a CPU, the answer of an fsync by the storage worker.
+    expect(counts.get("fsync")).toBeGreaterThan(0);
+    expect(calls.find(({ name }) => name === "nanosleep")!.meanUs).toBeGreaterThanOrEqual(1_000);
+  });
+
   it.each([1, 4])(
     "and is stopped in order on %i CPUs while all of them wait, run and fork",
     { timeout: TIMEOUT },
@@ -82,6 +105,17 @@ describe("a parallel machine runs", () => {
     const types = new Set(Array.from({ length: log!.count }, (_, at) => log!.typeAt(at)));
     for (const type of [SysEv.Enter, SysEv.Sleep, SysEv.IrqEntry, SysEv.Exit, SysEv.TaskExit])
       expect(types).toContain(type);
+  });
+
+  it("and a trace has the names of tasks that were forked", { timeout: TIMEOUT }, async () => {
+    const { machine } = await open("families", { traceRecords: 2 ** 16 });
+    await machine.run(1);
+    const { log } = await machine.stop();
+    const children = Array.from({ length: log!.count }, (_, at) => at)
+      .filter((at) => log!.typeAt(at) === Ev.SchedFork && log!.aAt(at) !== 0)
+      .map((at) => log!.bAt(at));
+    expect(children.length).toBeGreaterThan(0);
+    expect(new Set(children.map((row) => log!.names.get(row)))).toEqual(new Set(["parent"]));
   });
 });
 

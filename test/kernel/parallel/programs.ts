@@ -260,6 +260,14 @@ export const endless = workload("endless", ({ memoryBytes }) => [
   ...many(2, stuckReader, []),
   ...many(1, grower, [memoryBytes / 4096 / 2]),
 ]);
+/** Five tasks are endless, the others have an end. */
+export const counted = workload("counted", () => [
+  ...many(2, syncer, [1e9]),
+  ...many(2, hog, [1e9]),
+  ...many(1, stuckReader, []),
+  ...many(2, parent, [8]),
+  ...many(2, sleeper, [40]),
+]);
 export const promises = workload("promises", () => [...many(4, promiser, [1e9]), ...many(2, hog, [1e9])]);
 export const hungry = workload("hungry", ({ memoryBytes }) => [
   ...many(3, syncer, [1e9]),

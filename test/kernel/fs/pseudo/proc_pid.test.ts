@@ -59,7 +59,7 @@ function machine() {
   };
   const pids = pidDirs({
     processes,
-    waits,
+    channelOf: (p) => waits.channel[p]!,
     sched,
     cpus: 2,
     userNs: (p) => sched.sumExec[p]! / 4,

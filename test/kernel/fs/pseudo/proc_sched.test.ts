@@ -22,6 +22,7 @@ function machine(withQueues = true) {
       idleNs: perCpu(3.005e9, 3e9),
       iowaitNs: perCpu(0.5e9, 0),
       irqNs: perCpu(19_999_999, 0),
+      stolenNs: perCpu(0, 0),
     },
     now: () => 5.029e9,
     bornSec: 1_700_000_000,
