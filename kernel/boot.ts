@@ -314,7 +314,7 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
     feature: "PSI",
     start: async (slots) => {
       const { psiWorker } = await import("./threads.ts");
-      slots.system!.addThread(psiWorker(slots.system!, slots.psi!));
+      slots.system!.addThread(psiWorker(slots.machine!.now, slots.psi!));
     },
   },
   {
@@ -420,7 +420,10 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
       const system = slots.system!;
       const shown = on.has("PROC") || on.has("SYSFS") ? await import("./wire_proc.ts") : undefined;
       const parts = shown === undefined ? undefined : await procParts(slots, config, on, shown.newLoad);
-      if (shown !== undefined && parts !== undefined) system.addThread(shown.loadWorker(parts.view, parts.load));
+      if (parts !== undefined) {
+        const { loadWorker } = await import("./threads.ts");
+        system.addThread(loadWorker(parts.view, parts.load));
+      }
       system.attachTree(
         bootTree({
           machine: traced(slots),

@@ -6,6 +6,7 @@
  *   jbd2/vda-8      commits and checkpoints, and what of theirs the device has ended
  *   kworker/u:flush dirty pages to the disk, the rest of calls that went away
  *   kworker/psi     averages of pressure stall information
+ *   kworker/load    averages of the load
  *   reaper          puts dead tasks away that no parent waits for
  */
 import type { PageCache } from "./abi/page_cache.ts";
@@ -13,7 +14,9 @@ import type { MovablePages, OomVictims, Shrinker } from "./abi/reclaim.ts";
 import { NS_PER_SEC, PAGE_SIZE } from "./abi/units.ts";
 import { CALL_COSTS } from "./call_cost.ts";
 import type { Ext4 } from "./fs/ext4/ext4.ts";
+import type { LoadAverage } from "./fs/pseudo/proc_sched.ts";
 import type { KernelThread } from "./kthread.ts";
+import type { MachineView } from "./machine_view.ts";
 import { Kind } from "./process.ts";
 import type { Processes } from "./process.ts";
 import { FLUSHER, JBD2, KCOMPACTD, KSWAPD, REAPER } from "./kthread.ts";
@@ -28,6 +31,7 @@ const SIGKILL = 9;
 /** Frames of a task beside its anonymous pages: its window. */
 const WINDOW_FRAMES = 16;
 const STEP_NS = 800;
+const LOAD_STEP_NS = 500;
 /** jbd2 and the flusher look once a second whether something has become due. */
 const LOOK_NS = NS_PER_SEC;
 const never = (): number => Infinity;
@@ -99,15 +103,29 @@ export function flusher(system: System, ext4: Ext4): KernelThread {
 }
 
 /** Averages of pressure stall information, when they are due (Linux: a delayed work of kernel/sched/psi.c). */
-export function psiWorker(system: System, psi: Psi): KernelThread {
+export function psiWorker(now: () => number, psi: Psi): KernelThread {
   return {
     name: "kworker/psi",
     step() {
-      if (system.executor.now() < psi.next()) return 0;
+      if (now() < psi.next()) return 0;
       psi.sample();
       return STEP_NS;
     },
     nextAtNs: () => psi.next(),
+  };
+}
+
+/** What /proc/loadavg shows, when it is due. */
+export function loadWorker({ now, times }: Pick<MachineView, "now" | "times">, load: LoadAverage): KernelThread {
+  return {
+    name: "kworker/load",
+    step() {
+      if (now() < load.next) return 0;
+      // This one is not part of the load.
+      load.tick(now(), times.runnable - 1 + times.blocked);
+      return LOAD_STEP_NS;
+    },
+    nextAtNs: () => load.next,
   };
 }
 

@@ -3,7 +3,6 @@
  * fs/pseudo over the parts that the machine has.
  *
  * - procNodes(parts), procPids(parts), sysNodes(parts)
- * - loadWorker(view, load)   the kernel task that keeps /proc/loadavg
  */
 import { BOOT_SEC, NS_PER_SEC, PAGE_SIZE } from "./abi/units.ts";
 import { BLOCK_REQUESTS_MAX } from "./abi/limits.ts";
@@ -17,7 +16,6 @@ import type { LiveDirs, PseudoNode } from "./fs/pseudo/pseudo_fs.ts";
 import { blockSysNodes, ext4SysNodes, machineSysNodes, schedSysNodes, vmNodes } from "./fs/pseudo/sys_nodes.ts";
 import type { Tunable } from "./fs/pseudo/sys_nodes.ts";
 import { setReadAhead } from "./fs/ext4/rows.ts";
-import type { KernelThread } from "./kthread.ts";
 import type { MachineView } from "./machine_view.ts";
 import { Kind } from "./process.ts";
 import { oomVictims } from "./threads.ts";
@@ -39,25 +37,11 @@ export interface ProcParts {
 
 const CENTISEC_NS = NS_PER_SEC / 100;
 const PERCENT = 100;
-const LOAD_STEP_NS = 500;
 const PAGE_KB = PAGE_SIZE / 1024;
 /** Requests looked at for a merge, by nomerges. */
 const MERGE_LOOKS = [MERGE_LOOK_MAX, 1, 0];
 
 export const newLoad = (now: number): LoadAverage => new LoadAverage(new Float64Array(LOAD_WORDS), now);
-
-export function loadWorker({ now, times }: Pick<MachineView, "now" | "times">, load: LoadAverage): KernelThread {
-  return {
-    name: "kworker/load",
-    step() {
-      if (now() < load.next) return 0;
-      // This one is not part of the load.
-      load.tick(now(), times.runnable - 1 + times.blocked);
-      return LOAD_STEP_NS;
-    },
-    nextAtNs: () => load.next,
-  };
-}
 
 export function procNodes({ view, load }: ProcParts): readonly PseudoNode[] {
   const { times, cpus, memory, psi, pages, disk, processes, refaults, compaction } = view;

@@ -13,7 +13,7 @@ import { joinMemory, joinTables, loadStarts, traceOf } from "./share.ts";
 import type { MachineShare } from "./share.ts";
 import type { WorkerAnswer } from "./worker_answer.ts";
 import { TaskNames } from "../task_names.ts";
-import { reaper } from "../threads.ts";
+import { loadWorker, psiWorker, reaper } from "../threads.ts";
 import { Life, StoragePort } from "./port.ts";
 
 const AUDIT_LATE_NS = 1_000_000_000;
@@ -50,7 +50,9 @@ async function main(): Promise<void> {
     const audit = cpu === 0 ? (): void => tasks.audit(AUDIT_LATE_NS) : undefined;
     const loop = new CpuLoop(smp, sched, tasks, now, { ...config, ...(audit === undefined ? {} : { audit }) });
     // The rows behind the workload's: the same in every worker.
-    const threads = [reaper(processes)];
+    const { times } = tables;
+    const threads = [reaper(processes), loadWorker({ now, times: times.tasks }, times.load)];
+    if (times.psi !== undefined) threads.push(psiWorker(now, times.psi));
     for (const [index, thread] of threads.entries()) tasks.runThread(1 + starts.length + index, thread);
     smp.endTurn(cpu, sched.cpu.reschedWords);
     if (cpu === 0) {

@@ -11,11 +11,13 @@ import type { EventSink } from "../abi/machine.ts";
 import type { Nanos } from "../abi/units.ts";
 import type { Arena } from "../lib/arena.ts";
 import type { LockOps } from "../lib/lock_ops.ts";
+import { LOAD_WORDS, LoadAverage } from "../fs/pseudo/proc_sched.ts";
 import { CallTimes } from "../observe/call_times.ts";
 import { IoCounts } from "../observe/io_counts.ts";
 import { TaskTimes } from "../observe/task_times.ts";
 import { TaskNames } from "../task_names.ts";
 import type { MachineShare } from "./share.ts";
+import { Psi } from "../../mm/index.ts";
 
 export interface TimesParts {
   readonly share: MachineShare;
@@ -35,6 +37,9 @@ export class MachineTimes {
   /** Time in programs, ns: by CPU, by row. */
   readonly userNs: Float64Array;
   readonly taskUserNs: Float64Array;
+  readonly psi: Psi | undefined;
+  /** Three averages of the load, and when the next step is due. */
+  readonly load: LoadAverage;
   /** By worker. */
   readonly calls: readonly CallTimes[];
   readonly #row: number;
@@ -43,7 +48,9 @@ export class MachineTimes {
     const { cpus, rows, calls } = share;
     this.#row = row;
     this.names = names;
-    this.tasks = new TaskTimes(arena, rows, cpus, { now, psi: undefined, thrashes: () => false, locks });
+    this.psi = share.psi === undefined ? undefined : new Psi({ now }, cpus, share.psi, locks);
+    this.load = new LoadAverage(arena.f64(LOAD_WORDS), now());
+    this.tasks = new TaskTimes(arena, rows, cpus, { now, psi: this.psi, thrashes: () => false, locks });
     this.io = new IoCounts(arena, rows);
     this.userNs = arena.f64(cpus);
     this.taskUserNs = arena.f64(rows);
@@ -52,7 +59,7 @@ export class MachineTimes {
   }
 
   static bytes(cpus: number, rows: number): number {
-    const columns = cpus * 8 + rows * 16 + 3 * 64;
+    const columns = cpus * 8 + rows * 16 + LOAD_WORDS * 8 + 4 * 64;
     return TaskNames.bytes(rows) + TaskTimes.bytes(rows, cpus) + IoCounts.bytes(rows) + columns;
   }
 

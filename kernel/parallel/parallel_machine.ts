@@ -13,7 +13,7 @@
 import { Worker } from "node:worker_threads";
 import { Ev } from "../abi/events.ts";
 import { CPUS_MAX, TASKS_MAX } from "../abi/limits.ts";
-import { NS_PER_SEC, PAGE_SIZE } from "../abi/units.ts";
+import { nanos, NS_PER_SEC, PAGE_SIZE } from "../abi/units.ts";
 import { MACHINE_FEATURES } from "../config.ts";
 import type { Feature } from "../config.ts";
 import { Arena } from "../lib/arena.ts";
@@ -40,7 +40,7 @@ import type { StorageStart } from "./storage_worker.ts";
 import type { StorageCounts } from "./storage_loop.ts";
 import type { WorkerAnswer } from "./worker_answer.ts";
 import type { ServiceModel } from "../../drivers/index.ts";
-import { attachReclaim } from "../../mm/index.ts";
+import { attachReclaim, Psi } from "../../mm/index.ts";
 
 export interface ParallelMachineConfig {
   readonly cpus: number;
@@ -204,6 +204,7 @@ export class ParallelMachine {
       compaction: compaction.buffer(),
       rings: rings?.buffer,
       calls: new SharedArrayBuffer((cpus + 1) * CallTimes.bytes),
+      psi: features.includes("PSI") ? new Psi({ now: () => nanos(0) }, cpus).buffer : undefined,
       loseWakes: config.loseWakes ?? 0,
     };
     // The workers take the same arrays in the same order, and more after them.
@@ -227,6 +228,7 @@ export class ParallelMachine {
       evict: config.evict ?? "mglru",
       mount: config.mount,
       version: config.version ?? VERSION,
+      rotational: service?.kind === "hdd",
       console: config.lines,
     };
     this.#watched = [

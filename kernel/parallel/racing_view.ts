@@ -4,13 +4,11 @@ import { Stat } from "../smp.ts";
 import type { Smp } from "../smp.ts";
 import type { Tree } from "../wire_files.ts";
 import { Wait } from "../wait.ts";
-import type { MachineTimes } from "./machine_times.ts";
 import type { Tables } from "./share.ts";
 import type { StorageLoop } from "./storage_loop.ts";
 
-export interface RacingViewParts extends Omit<MachineParts, "times" | "memory"> {
+export interface RacingViewParts extends Omit<MachineParts, "times" | "memory" | "psi"> {
   readonly tables: Tables;
-  readonly times: MachineTimes;
   readonly smp: Smp;
   readonly now: () => number;
   readonly tree: () => Tree | undefined;
@@ -18,12 +16,13 @@ export interface RacingViewParts extends Omit<MachineParts, "times" | "memory"> 
 }
 
 export function racingView(given: RacingViewParts): MachineView {
-  const { tables, times, smp, now, tree, loop, ...parts } = given;
-  const { processes, sched, sleepers, memory } = tables;
+  const { tables, smp, now, tree, loop, ...parts } = given;
+  const { processes, sched, sleepers, memory, times } = tables;
   const { channel } = sleepers.waits;
   return {
     ...parts,
     memory,
+    psi: times.psi,
     world: "parallel",
     cpus: smp.cpus,
     now,

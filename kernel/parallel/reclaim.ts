@@ -15,7 +15,7 @@ import { attachReclaim } from "../../mm/index.ts";
 const CACHE_MIN = 64;
 
 export function attachCpuReclaim(tables: Tables, tasks: RacingTasks, share: MachineShare, arena: Arena): void {
-  const { memory, port, processes, sleepers } = tables;
+  const { memory, port, processes, sleepers, times } = tables;
   const { mm } = memory;
   const oomLock = arena.i32(1);
   if (!share.features.includes("KSWAPD")) return;
@@ -34,6 +34,7 @@ export function attachCpuReclaim(tables: Tables, tasks: RacingTasks, share: Mach
       port.ring();
     },
     reclaim: () => 0,
+    stalls: times.psi ?? null,
     compact: () => false,
     outOfMemory: (cpu, gfp, order) => {
       if (port.cached > CACHE_MIN || !tryLock(oomLock, 0)) return false;

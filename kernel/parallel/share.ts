@@ -53,6 +53,8 @@ export interface MachineShare {
   readonly rings: SharedArrayBuffer | undefined;
   /** Times of calls, a table a worker. */
   readonly calls: SharedArrayBuffer;
+  /** Missing: PSI is off. */
+  readonly psi: SharedArrayBuffer | undefined;
   /** For canaries: a CPU loses each so manyth wake that it sends; 0: none. */
   readonly loseWakes: number;
 }

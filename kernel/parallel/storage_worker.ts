@@ -25,6 +25,8 @@ import { driveDisk } from "../wire_disk.ts";
 import type { DrivenDisk } from "../wire_disk.ts";
 import { bootPageCache, bootTree, mountDisk } from "../wire_files.ts";
 import type { CachedPages, Tree } from "../wire_files.ts";
+import { procNodes, procPids, sysNodes } from "../wire_proc.ts";
+import type { ProcParts } from "../wire_proc.ts";
 import { Wait } from "../wait.ts";
 import { DiskMailbox, mailboxBus } from "./disk_mailbox.ts";
 import { StoragePort } from "./port.ts";
@@ -47,6 +49,8 @@ export interface StorageStart {
   readonly evict: string;
   readonly mount: MountOptions | undefined;
   readonly version: string;
+  /** The disk turns. */
+  readonly rotational: boolean;
   /** Where lines of /dev/kmsg go before the call that wrote them returns; missing: to the machine's thread, later. */
   readonly console: StoreName | undefined;
 }
@@ -135,22 +139,7 @@ async function main(): Promise<void> {
       ext4 = mounted;
     }
     const lines = start.console === undefined ? undefined : await openConsole(start.console);
-    const tree: Tree = bootTree({
-      machine,
-      tasks: rows,
-      idle,
-      version: start.version,
-      console: (text) => {
-        lines?.(text);
-        answer({ kind: "line", text });
-      },
-      pipeMoved: () => loop?.wakeAll(Wait.Pipe),
-      ...(ext4 === undefined ? {} : { root: ext4 }),
-      ...(on.has("TMPFS") ? { tmpPages: TMP_PAGES } : {}),
-      ...(on.has("PROC") ? { proc: { nodes: [], pids: { list: () => [], files: () => undefined } } } : {}),
-      ...(on.has("SYSFS") ? { sys: [] } : {}),
-    });
-
+    let tree: Tree | undefined = undefined;
     doing = "joins the machine";
     smp.awaitTurn(row);
     const tables = joinTables({
@@ -167,19 +156,43 @@ async function main(): Promise<void> {
       port,
       names,
     });
+    const { times, sched } = tables;
+    const seen = { tables, smp, now, refaults, compaction: undefined, disk, pages, ext4 };
+    const view = racingView({ ...seen, tree: () => tree, loop: () => loop });
+    const shown: ProcParts = {
+      view,
+      seed,
+      features: [...on].sort(),
+      policy: sched.policy().name,
+      load: times.load,
+      elevators: ELEVATORS,
+      rotational: start.rotational,
+    };
+    tree = bootTree({
+      machine,
+      tasks: rows,
+      idle,
+      version: start.version,
+      console: (text) => {
+        lines?.(text);
+        answer({ kind: "line", text });
+      },
+      pipeMoved: () => loop?.wakeAll(Wait.Pipe),
+      ...(ext4 === undefined ? {} : { root: ext4 }),
+      ...(on.has("TMPFS") ? { tmpPages: TMP_PAGES } : {}),
+      ...(on.has("PROC") ? { proc: { nodes: procNodes(shown), pids: procPids(shown) } } : {}),
+      ...(on.has("SYSFS") ? { sys: sysNodes(shown) } : {}),
+    });
+    const { vfs } = tree;
     for (const index of starts.keys()) {
-      const task = tree.vfs.newTask({ uid: 0, gid: 0 });
+      const task = vfs.newTask({ uid: 0, gid: 0 });
       assert(!isErr(task), "storage: no row of the VFS for a task");
       port.firstVfs[index] = task;
     }
-    const scan = on.has("KSWAPD") ? vmscan : undefined;
-    const { times } = tables;
-    const shown = { tables, times, smp, now, refaults, psi: undefined, compaction: undefined, disk, pages, ext4 };
-    const view = racingView({ ...shown, tree: () => tree, loop: () => loop });
-    const figures = (): Figures => figuresOf(view, callRows(times.calls), tables.sched.metrics);
-    const parts = { tables, smp, row, now, tree, disk, ext4, vmscan: scan, refaults };
-    loop = new StorageLoop({ ...parts, figures, idle, rest });
-    smp.endTurn(row, tables.sched.cpu.reschedWords);
+    const figures = (): Figures => figuresOf(view, callRows(times.calls), sched.metrics);
+    const parts = { tables, smp, row, now, tree, disk, ext4, refaults, figures };
+    loop = new StorageLoop({ ...parts, vmscan: on.has("KSWAPD") ? vmscan : undefined, idle, rest });
+    smp.endTurn(row, sched.cpu.reschedWords);
     doing = "serves calls";
     loop.run();
     box?.ring();
@@ -188,8 +201,8 @@ async function main(): Promise<void> {
       counts: loop.counts,
       figures: loop.figures,
       unmounted: loop.unmounted,
-      descriptors: tree.vfs.openFiles(),
-      vfsTasks: tree.vfs.taskCount(),
+      descriptors: vfs.openFiles(),
+      vfsTasks: vfs.taskCount(),
       cachedPages: pages?.cache.cached() ?? 0,
       reserved: ext4 === undefined ? 0 : memory.reserved(),
     });

@@ -67,6 +67,8 @@ describe("a parallel machine runs", () => {
     expect(of("hog").delayMs).toBeGreaterThan(0);
     expect(of("syncer").diskMs).toBeGreaterThan(0);
     expect(of("reader")).toMatchObject({ tasks: 1, diskMs: 0 });
+    expect(figures.pressure!.io.someUs).toBeGreaterThan(0);
+    expect(figures.pressure!.cpu.someUs).toBeGreaterThan(0);
     const counts = new Map(calls.map(({ name, count }) => [name, count]));
     expect([counts.get("clone"), counts.get("nanosleep")]).toEqual([16, 80]);
     for (const row of calls) expect(row.maxUs).toBeGreaterThanOrEqual(row.meanUs);
@@ -86,9 +88,13 @@ describe("a parallel machine runs", () => {
   );
 
   it("with less memory than tasks ask for: kswapd and the page cache give way", { timeout: TIMEOUT }, async () => {
-    const report = await soak({ ...options("hungry", { memoryBytes: 32 * MIB }), seconds: 2 });
-    expect(report.problems).toEqual([]);
-    expect(report.calls).toBeGreaterThan(0);
+    const { machine } = await open("hungry", { memoryBytes: 32 * MIB });
+    await machine.run(2);
+    const { problems, figures, calls } = await machine.stop();
+    expect(problems).toEqual([]);
+    expect(calls).toBeGreaterThan(0);
+    expect(figures.pressure!.memory.someUs).toBeGreaterThan(0);
+    expect(figures.pressure!.memory.fullUs).toBeLessThanOrEqual(figures.pressure!.memory.someUs);
   });
 
   it("userspace's file servers, and keeps what they were promised", { timeout: TIMEOUT }, async () => {

@@ -1,5 +1,5 @@
 /** Programs of the tests of the parallel machine: step functions, imported by its workers. */
-import { AT_FDCWD, O_CREAT, O_RDWR, O_WRONLY } from "../../../kernel/abi/fcntl.ts";
+import { AT_FDCWD, O_CREAT, O_RDONLY, O_RDWR, O_WRONLY } from "../../../kernel/abi/fcntl.ts";
 import type { UserProgram, UserStart, UserTask, UserWorkload } from "../../../kernel/abi/program.ts";
 import { generatorProgram } from "../../../userspace/index.ts";
 import { Nr } from "../../../kernel/abi/syscall_nr.ts";
@@ -221,6 +221,76 @@ export const promiser: UserProgram = {
 /** The byte of a round. */
 export const promised = (pid: number, round: number): number => (round * 7 + pid) & 0xff;
 
+/** What looker() shows; PID is its own. */
+export const SHOWN = [
+  "meminfo",
+  "vmstat",
+  "buddyinfo",
+  "pagetypeinfo",
+  "stat",
+  "schedstat",
+  "loadavg",
+  "uptime",
+  "diskstats",
+  "partitions",
+  "mounts",
+  "pressure/cpu",
+  "pressure/io",
+  "pressure/memory",
+  "sys/vm/dirty_ratio",
+  "PID/stat",
+  "PID/status",
+  "PID/schedstat",
+  "PID/io",
+  "PID/wchan",
+  "PID/oom_score",
+].map((path) => `/proc/${path}`);
+
+/** Tells the console each file of SHOWN, once: its path, a line end, its text. words[0]: rounds before, without telling. */
+export const looker: UserProgram = {
+  name: "looker",
+  step(task) {
+    const { words, memory } = task;
+    switch (words[1]) {
+      case 0:
+        putText(task, PATH, "/dev/kmsg");
+        words[1] = 1;
+        return task.call(Nr.openat, AT_FDCWD, PATH, O_WRONLY);
+      case 1:
+        words[2] = task.result;
+        words[1] = 2;
+        return task.run(1_000);
+      case 2: {
+        if (words[3]! >= SHOWN.length) {
+          words[3] = 0;
+          if (words[0]!-- <= 0) return exit(task, 0);
+        }
+        const path = SHOWN[words[3]!++]!;
+        putText(task, PATH, path.replace("PID", String(task.pid)));
+        putText(task, DATA, `${path}\n`);
+        words[5] = path.length + 1;
+        words[1] = 3;
+        return task.call(Nr.openat, AT_FDCWD, PATH, O_RDONLY);
+      }
+      case 3:
+        words[4] = task.result;
+        words[1] = 4;
+        if (task.result < 0) return exit(task, 1);
+        return task.call(Nr.read, words[4], DATA + words[5]!, memory.length - DATA - words[5]!);
+      case 4:
+        words[5]! += task.result;
+        words[1] = words[0]! > 0 ? 6 : 5;
+        return task.call(Nr.close, words[4]);
+      case 5:
+        words[1] = 2;
+        return task.call(Nr.write, words[2], DATA, words[5]);
+      default:
+        words[1] = 2;
+        return task.run(1_000);
+    }
+  },
+};
+
 /** Panics where it stands: the machine's own trouble. */
 export const breaker: UserProgram = {
   name: "breaker",
@@ -275,6 +345,12 @@ export const hungry = workload("hungry", ({ memoryBytes }) => [
 ]);
 export const broken = workload("broken", () => [...many(2, hog, [1e9]), ...many(1, breaker, [])]);
 export const loops = workload("loops", () => [...many(2, hog, [1e9]), ...many(1, looper, [])]);
+export const looks = workload("looks", () => [
+  ...many(1, looker, [10]),
+  ...many(1, syncer, [1e9]),
+  ...many(2, hog, [1e9]),
+  ...many(2, parent, [1e9]),
+]);
 export const none = workload("none", () => []);
 export const asleep = workload("asleep", () => many(4, sleeper, [1e9]));
 export const families = workload("families", () => many(6, parent, [1e9]));
