@@ -197,8 +197,8 @@ function syncsOf(picked: readonly Choice[], n: number): string[] {
 /** The files as a workload has left them, so that each next call is possible. */
 class Builder {
   readonly calls: AceCall[] = [];
-  /** File -> its size. */
-  readonly #files = new Map<string, number>();
+  /** Two names of one file have one record. */
+  readonly #files = new Map<string, { size: number }>();
   readonly #dirs = new Set([ROOT]);
   readonly #xattrs = new Set<string>();
 
@@ -222,13 +222,13 @@ class Builder {
     if (path in SIBLINGS && !FILES.includes(path)) return this.#makeDir(path);
     this.#needParent(path);
     this.#add({ op: "creat", path }, true);
-    this.#files.set(path, 0);
+    this.#files.set(path, { size: 0 });
   }
 
   /** A file with data. */
   #needData(path: string): void {
     this.need(path);
-    if (this.#files.get(path)! === 0) this.#write("write", path, "append", true);
+    if (this.#sizeOf(path) === 0) this.#write("write", path, "append", true);
   }
 
   #drop(path: string): void {
@@ -247,8 +247,17 @@ class Builder {
     this.#dirs.delete(path);
   }
 
+  #sizeOf(path: string): number {
+    return this.#files.get(path)!.size;
+  }
+
+  #grow(path: string, end: number): void {
+    const file = this.#files.get(path)!;
+    file.size = Math.max(file.size, end);
+  }
+
   #rangeOf(path: string, range: Range): { offset: number; length: number } {
-    const size = this.#files.get(path)!;
+    const size = this.#sizeOf(path);
     if (range === "append") return { offset: size, length: APPEND_BYTES };
     if (range === "overlap_start") return { offset: 0, length: DIRECT_BYTES };
     if (range === "overlap_unaligned_start") return { offset: 0, length: OVERLAP_BYTES };
@@ -258,7 +267,7 @@ class Builder {
   #write(op: "write" | "dwrite" | "mmapwrite", path: string, range: Range, setup: boolean): void {
     const { offset, length } = this.#rangeOf(path, range);
     this.#add({ op, path, offset, length }, setup);
-    this.#files.set(path, Math.max(this.#files.get(path)!, offset + length));
+    this.#grow(path, offset + length);
   }
 
   core({ op, paths, range, mode, size }: Choice): void {
@@ -270,7 +279,7 @@ class Builder {
         this.#needParent(path);
         if (this.#files.has(path)) this.#drop(path);
         this.#add({ op, path }, false);
-        this.#files.set(path, 0);
+        this.#files.set(path, { size: 0 });
         return;
       case "mkdir":
         if (this.#dirs.has(path)) this.#dropDir(path);
@@ -281,8 +290,7 @@ class Builder {
         this.#needData(path);
         const where = this.#rangeOf(path, range!);
         this.#add({ op, path, mode: mode!, ...where }, false);
-        if ((mode! & KEEP_SIZE) === 0)
-          this.#files.set(path, Math.max(this.#files.get(path)!, where.offset + where.length));
+        if ((mode! & KEEP_SIZE) === 0) this.#grow(path, where.offset + where.length);
         return;
       }
       case "write":
@@ -294,7 +302,7 @@ class Builder {
       case "truncate":
         this.#needData(path);
         this.#add({ op, path, length: size! }, false);
-        this.#files.set(path, size!);
+        this.#files.get(path)!.size = size!;
         return;
       case "unlink":
       case "remove":
@@ -331,18 +339,21 @@ class Builder {
       this.#add({ op, path: from, to }, false);
       this.#dirs.delete(from);
       this.#dirs.add(to);
-      for (const [file, size] of this.#files)
-        if (parentOf(file) === from) this.#renamed(file, to + file.slice(from.length), size);
+      for (const file of this.#files.keys())
+        if (parentOf(file) === from) this.#renamed(file, to + file.slice(from.length));
       return;
     }
     this.#add({ op, path: from, to }, false);
-    this.#renamed(from, to, this.#files.get(from)!);
+    this.#renamed(from, to);
   }
 
-  #renamed(from: string, to: string, size: number): void {
+  #renamed(from: string, to: string): void {
+    const file = this.#files.get(from)!;
+    // rename(2) leaves two names of one file as they are.
+    if (this.#files.get(to) === file) return;
     const hadXattr = this.#xattrs.has(from);
     this.#forget(from);
-    this.#files.set(to, size);
+    this.#files.set(to, file);
     if (hadXattr) this.#xattrs.add(to);
   }
 

@@ -7,14 +7,14 @@ const parent = (path: string): string => (path.includes("/") ? path.slice(0, pat
 
 /** What a call needs, asked of the plainest model there is; undefined when all is well. */
 function wrong({ calls }: AceWorkload): string | undefined {
-  const nodes = new Map<string, "f" | "d">([["/", "d"]]);
+  const nodes = new Map<string, { readonly type: "f" | "d" }>([["/", { type: "d" }]]);
   const inside = (dir: string): string[] => [...nodes.keys()].filter((path) => path.startsWith(`${dir}/`));
   const step = ({ op, path, to }: AceCall): string | undefined => {
     const here = nodes.get(path);
     if (op === "creat" || op === "mkdir") {
       if (here !== undefined) return `${op} ${path} exists`;
-      if (nodes.get(parent(path)) !== "d") return `${op} ${path} has no parent`;
-      nodes.set(path, op === "creat" ? "f" : "d");
+      if (nodes.get(parent(path))?.type !== "d") return `${op} ${path} has no parent`;
+      nodes.set(path, { type: op === "creat" ? "f" : "d" });
       return undefined;
     }
     if (here === undefined) return `${op} ${path} is not there`;
@@ -26,14 +26,16 @@ function wrong({ calls }: AceWorkload): string | undefined {
       if (nodes.has(to!)) return `link to ${to!}, which exists`;
       nodes.set(to!, here);
     } else if (op === "rename") {
-      if (here === "d" && inside(to!).length > 0) return `rename over ${to!}, which is not empty`;
+      // Two names of one file stay.
+      if (nodes.get(to!) === here) return undefined;
+      if (here.type === "d" && inside(to!).length > 0) return `rename over ${to!}, which is not empty`;
       for (const path2 of inside(path)) {
         nodes.set(to! + path2.slice(path.length), nodes.get(path2)!);
         nodes.delete(path2);
       }
       nodes.delete(path);
       nodes.set(to!, here);
-    } else if (op !== "sync" && op !== "fsync" && here !== "f") return `${op} ${path} is a directory`;
+    } else if (op !== "sync" && op !== "fsync" && here.type !== "f") return `${op} ${path} is a directory`;
     return undefined;
   };
   for (const call of calls) {
