@@ -4,9 +4,12 @@
  * | | ordered | journal | writeback |
  * |---|---|---|---|
  * | names, types, hard links, targets, attributes | the tree after some whole call k, never between two calls, and never one without an earlier one | same | same |
- * | k | at least the call of the last sync; of an fsync(x): the last call before it that changed x or its names; of an fdatasync(x): that made x | same | same |
+ * | k | at least the call of the last sync, or of the last fsync or fdatasync of a directory; of an fsync(x) of a file: the last call before it that made x, changed its size, an attribute, or one of its own names; of an fdatasync(x): that made it or changed its size | same | same |
  * | content of a file | each sector is that of one of its contents since the last sync or fsync of it | same | same, once it was synced; until then anything |
  * | size | between the least and the largest of these | same | same |
+ *
+ * A file's own names are those that directories have for it: a directory above that is renamed does not change the file, and
+ * its fsync does not owe the new path (docs/decisions/crash.md).
  *
  * A long write and fallocate are several transactions, so not even journalled data come as a whole.
  * Appended data have no order among each other: an append of several blocks may be there in part, and where the file had
@@ -39,8 +42,9 @@ import type { Promises, Verdict } from "./verdict.ts";
 /** A call begins, or it has ended and what it promised holds. */
 export interface Mark {
   readonly step: number;
-  readonly kind: "begin" | "done" | "sync" | "fsync" | "fdatasync";
-  /** Of fsync and fdatasync. */
+  /** commit: an fsync or fdatasync of a directory: all changes of names, no contents. */
+  readonly kind: "begin" | "done" | "sync" | "commit" | "fsync" | "fdatasync";
+  /** Of fsync and fdatasync: a file. */
   readonly node?: number;
 }
 
@@ -86,6 +90,7 @@ export class ModelPromises implements Promises {
     if (kind === "begin") return { ...before, begun: step };
     if (kind === "done") return before;
     if (kind === "sync") return { ...before, namesFrom: step, allFrom: step, contentFrom: new Map() };
+    if (kind === "commit") return { ...before, namesFrom: step };
     const file = this.#tree.nodes[node!]!;
     const contentFrom = new Map(before.contentFrom).set(file.id, step);
     return { ...before, contentFrom, namesFrom: Math.max(before.namesFrom, this.#changedBy(file, step, kind)) };
@@ -93,10 +98,10 @@ export class ModelPromises implements Promises {
 
   /** The last step up to `step` that a sync of the node makes durable with it. */
   #changedBy(node: ModelNode, step: number, kind: "fsync" | "fdatasync"): number {
-    const made = node.versions[0]!.step;
-    if (kind === "fdatasync") return made;
-    const xattr = node.xattrs.findLast((one) => one.step <= step)?.step ?? made;
-    return Math.max(made, xattr, this.#renamedBy(node, step));
+    const sized = sizedBy(node, step);
+    if (kind === "fdatasync") return sized;
+    const xattr = node.xattrs.findLast((one) => one.step <= step)?.step ?? sized;
+    return Math.max(sized, xattr, this.#renamedBy(node, step));
   }
 
   /** Marks come in their order: what is known of a node goes on from its last one. */
@@ -218,13 +223,24 @@ function isZero(content: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
-/** All names of a node, and for a directory those in it, as text. */
+/** The last step up to `step` that made the node or changed its size. */
+function sizedBy({ versions }: ModelNode, step: number): number {
+  let { step: last } = versions[0]!;
+  for (let n = 1; n < versions.length && versions[n]!.step <= step; n++)
+    if (versions[n]!.content.length !== versions[n - 1]!.content.length) last = versions[n]!.step;
+  return last;
+}
+
+/** The names that directories have for a node, as text: the directory's number and the name in it. */
 function namesOf(tree: ModelTree, node: ModelNode, step: number): string {
   const names = tree.namesAt(step);
-  const own = [...names].filter(([, id]) => id === node.id).map(([path]) => path);
-  if (node.kind !== "dir") return own.join("\0");
-  const inside = [...names].filter(([path]) => own.some((dir) => path.startsWith(`${dir}/`)));
-  return [...own, ...inside.map(([path, id]) => `${path}=${id}`)].join("\0");
+  const own: string[] = [];
+  for (const [path, id] of names) {
+    if (id !== node.id) continue;
+    const slash = path.lastIndexOf("/");
+    own.push(`${names.get(path.slice(0, Math.max(0, slash))) ?? ""}/${path.slice(slash + 1)}`);
+  }
+  return own.sort().join("\0");
 }
 
 function kindOf(type: number): string {

@@ -303,7 +303,8 @@ class Runner {
 
   #promise({ op, path }: AceCall, step: number, node: ModelNode | undefined): Mark {
     if (op === "sync") return { step, kind: "sync" };
-    if (op === "fsync" && path !== ROOT_DIR) return { step, kind: "fsync", node: node!.id };
+    if ((op === "fsync" || op === "fdatasync") && this.#isDirectory(path)) return { step, kind: "commit" };
+    if (op === "fsync") return { step, kind: "fsync", node: node!.id };
     if (op === "fdatasync" || op === "mmapwrite") return { step, kind: "fdatasync", node: node!.id };
     return { step, kind: "done" };
   }
@@ -344,10 +345,9 @@ class Runner {
           return wrote < 0 ? wrote : this.#do(() => vfs.fdatasync(task, fd));
         });
       case "fdatasync":
-        return this.#onFile(path, O_RDWR, (fd) => this.#do(() => vfs.fdatasync(task, fd)));
       case "fsync":
         return this.#onFile(path, this.#isDirectory(path) ? O_RDONLY | O_DIRECTORY : O_RDWR, (fd) =>
-          this.#do(() => vfs.fsync(task, fd)),
+          this.#do(() => vfs[op](task, fd)),
         );
       case "idle":
         return this.#idle();

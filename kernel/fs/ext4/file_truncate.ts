@@ -84,9 +84,9 @@ function setSize(fs: Mounted, row: number, size: number): number {
     }
     if (tail !== NO_TAIL) markBlock(fs, row, tail);
     inodes.size[row] = size;
+    if (size !== old) inodes.dataTid[row] = fs.journal.tid;
     if (size > old && !journalled) fs.fast.inode(ino);
     inodes.tid[row] = fs.journal.tid;
-    inodes.dataTid[row] = fs.journal.tid;
     if (cuts && size <= old) inodes.setWork(row, WORK.Cut, Math.ceil(size / sb.blockSize), 0);
     return 0;
   });

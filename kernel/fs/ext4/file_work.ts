@@ -67,7 +67,8 @@ function cut(fs: Mounted, row: number): number {
     if (typeof through !== "boolean") return through;
     // One that has lost its name meanwhile stays on record.
     if (through && inodeLinks(edit.blocks.view, editInode(edit, ino)) > 0) orphanDel(edit, ino);
-    changed(fs, row);
+    // The new size was there before: an fdatasync does not need this.
+    inodes.tid[row] = fs.journal.tid;
     return through ? 1 : 0;
   });
 }

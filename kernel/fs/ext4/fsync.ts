@@ -3,7 +3,8 @@
  *
  *   Data      what was dirty at the ticket is written, and has a place (its transaction is the running one by then)
  *   Fast      the running transaction's changes are written as a fast commit, if they can be (fast_write.ts)
- *   Commit    the transaction that changed the inode last is durable; of fdatasync the one that its data need
+ *   Commit    the transaction that changed the inode last is durable; of fdatasync the one that its data need; of what is
+ *             no plain file, or has journalled data, all that runs
  *   Flush     when no commit was needed, or it was under way already and its flush may have come before the data's end
  *
  * - fsyncData(fs, ino, dataOnly, call)     a failed write is told once
@@ -12,12 +13,17 @@
  *   call   0: phase   1: ticket   2: transaction   3: a flush is needed after it   4: what failed   5: number of the flush
  *          or of the fast commit
  */
-import { ECANCELED, EIO, EIOCBQUEUED } from "../../abi/errno.ts";
+import { ECANCELED, EFSCORRUPTED, EIO, EIOCBQUEUED } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
 import { PAGE_LAST, WAIT_COMMIT, WAIT_WRITEBACK } from "../../abi/page_cache.ts";
+import { readCall } from "./call.ts";
 import { startFastCommit } from "./fast_write.ts";
+import { isJournalled } from "./file_read.ts";
 import { finishWork } from "./file_work.ts";
+import { inodeAt } from "./group.ts";
 import { NO_MAPPING, NO_ROW } from "./icache.ts";
+import { inodeType } from "./inode.ts";
+import { S_IFREG } from "./layout.ts";
 import type { Mounted } from "./mounted.ts";
 import { rowOf } from "./rows.ts";
 import { noteWait } from "./waits.ts";
@@ -50,6 +56,20 @@ function commitFrom(fs: Mounted, call: Float64Array, tid: number): void {
   // One that runs is still to be flushed; of one that commits the flush may be over.
   call[C.flush] = tid === journal.tid ? 0 : 1;
   journal.requestCommit(tid);
+}
+
+/**
+ * 1: all that runs is committed, as Linux does it for what is no plain file, and up to 6.3 for files with journalled data;
+ * 0: only what the inode needs; or an errno.
+ */
+function commitsAll(fs: Mounted, ino: number): number {
+  const { buffers, sb } = fs;
+  if (sb.journalIno === 0) return 0;
+  return readCall(fs, () => {
+    const at = inodeAt(buffers, sb, ino);
+    if (at < 0) return EFSCORRUPTED;
+    return inodeType(buffers.view, at) !== S_IFREG || isJournalled(fs, at) ? 1 : 0;
+  });
 }
 
 /** EIOCBQUEUED, or the phase is a later one. */
@@ -112,13 +132,21 @@ export function fsyncData(fs: Mounted, ino: number, dataOnly: boolean, call: Flo
       const written = cache.sync(mapping as Mapping, call[C.ticket]!, 0, PAGE_LAST);
       if (written !== 0) return noteWait(fs, WAIT_WRITEBACK);
     }
+    const all = commitsAll(fs, ino);
+    if (all < 0) return all;
     call[C.failed] = errorOf(fs, row);
     if (fs.readOnly && fs.journal.aborted === 0 && call[C.failed] === 0) {
       call[C.phase] = Phase.End;
       return 0;
     }
-    call[C.tid] = dataOnly ? inodes.dataTid[row]! : inodes.tid[row]!;
-    call[C.phase] = Phase.Fast;
+    if (all === 1) {
+      commitFrom(fs, call, fs.journal.tid);
+      // There are no data but those of the journal.
+      call[C.flush] = 0;
+    } else {
+      call[C.tid] = dataOnly ? inodes.dataTid[row]! : inodes.tid[row]!;
+      call[C.phase] = Phase.Fast;
+    }
   }
   const fast = fastCommit(fs, ino, call);
   return fast === EIOCBQUEUED ? fast : finish(fs, call);

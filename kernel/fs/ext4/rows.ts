@@ -75,8 +75,8 @@ export function holdRow(fs: Mounted, ino: number): number {
     const shrunk = shrinkRows(fs);
     if (shrunk !== 0) return shrunk;
   }
-  // Whoever asks for a commit of what is not known to be committed gets one: Linux takes the running transaction, too.
-  return inodes.add(ino, SIZE_UNKNOWN, fs.journal.tid);
+  // What runs may have changed it while it was not in memory: Linux takes the last transaction, too.
+  return inodes.add(ino, SIZE_UNKNOWN, fs.journal.lastTid);
 }
 
 export function rowOf(fs: Mounted, ino: number): number {

@@ -174,6 +174,12 @@ export class Jbd2 {
     return this.state.words[J.Tid]!;
   }
 
+  /** Id of the last transaction in which something was changed: the running one, or the one before it. */
+  get lastTid(): number {
+    const { words } = this.state;
+    return words[J.Live] === 0 ? (words[J.Tid]! - 1) >>> 0 : words[J.Tid]!;
+  }
+
   /** Most credits of one call. */
   get creditsMax(): number {
     return this.state.transactionMax - this.state.overhead - 1;
