@@ -12,6 +12,7 @@ import type { Command } from "commander";
 import type { BlockImage } from "../../kernel/index.ts";
 import { GUEST_FS_NAMES } from "../crash/guest_fs.ts";
 import type { GuestFsName } from "../crash/guest_fs.ts";
+import { isFlagged } from "../crash/verdict.ts";
 import { choiceOption, formatOption } from "./args.ts";
 import { policyOption, recordingOptions } from "./crash_options.ts";
 import type { JudgeOptions, RecordingOptions } from "./crash_options.ts";
@@ -113,7 +114,7 @@ async function show(id: string, options: ShowOptions): Promise<void> {
       ...(before.length < timeline.length ? [`${timeline.length - before.length} writes came after the crash`] : []),
     ],
   });
-  if (verdict.class !== "clean" && verdict.class !== "superblockTear") process.exitCode = EXIT.invariant;
+  if (isFlagged(verdict)) process.exitCode = EXIT.invariant;
 }
 
 async function shrink(id: string, options: JudgeOptions): Promise<void> {
@@ -192,7 +193,7 @@ async function replay(id: string, options: ReplayOptions): Promise<void> {
       ...steps("Linux", linux === undefined ? [] : [linux]),
     ],
   });
-  if (verdict.class !== "clean" && verdict.class !== "superblockTear") process.exitCode = EXIT.invariant;
+  if (isFlagged(verdict)) process.exitCode = EXIT.invariant;
 }
 
 async function askE2fsck(image: BlockImage, bytes: number): Promise<string> {

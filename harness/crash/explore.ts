@@ -18,7 +18,7 @@ import { DerivedPromises } from "./promises_derived.ts";
 import { segmentsOf } from "./recorded.ts";
 import type { Recorded } from "./recorded.ts";
 import { stateId } from "./state_set.ts";
-import { FLAG_CLASSES, isFlagged } from "./verdict.ts";
+import { FLAG_CLASSES, isFlagged, isRefusedTear } from "./verdict.ts";
 import type { Promises, Verdict } from "./verdict.ts";
 
 export interface ExploreOptions extends EnumerateOptions {
@@ -128,7 +128,7 @@ export function runChunk(explorer: Explorer, chunk: Chunk): ChunkOutcome {
     flaggedByKind,
     keys: seen.keys(() => true),
     ...seen.flagged(),
-    tornKeys: seen.keys((verdict) => verdict.class === "superblockTear"),
+    tornKeys: seen.keys(isRefusedTear),
     flagged,
     recovered: judge.recovered - before,
     ms: performance.now() - startedMs,

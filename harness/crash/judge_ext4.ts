@@ -14,7 +14,7 @@ import type { BlockImage, Policy } from "../../kernel/index.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 import type { CrashDisk } from "./crash_disk.ts";
 import { CLEAN } from "./verdict.ts";
-import type { Promises, Verdict } from "./verdict.ts";
+import type { Promises, Verdict, VerdictClass } from "./verdict.ts";
 
 const SUPER_AT = 1024;
 /** Time of deletion of orphans: not 0, which would say that they were not deleted. */
@@ -43,9 +43,9 @@ export class Ext4Judge {
   verdict(torn: boolean, markers: number): Verdict {
     const { image } = this.#disk;
     const before = superOf(image);
-    if (isRefusal(before)) return refused(before.reason, torn);
+    if (isRefusal(before)) return { class: torn ? "superblockTear" : "refused", why: before.reason };
     const done = recover(image, before, { policy: this.#policy, now: RECOVERY_SEC });
-    if (isRefusal(done)) return refused(done.reason, torn && done.reason.includes("superblock"));
+    if (isRefusal(done)) return { class: torn ? tearOf(done.reason) : "refused", why: done.reason };
     if (done.damage.length > 0) return { class: "recovery", why: done.damage[0]! };
     if (!this.remembers) this.#forget();
     const content = this.#disk.dataKey();
@@ -84,7 +84,8 @@ export const superOf = (image: BlockImage) => {
   return readSuper(image.view, at, image.count * image.blockSize);
 };
 
-const refused = (why: string, superblockTear: boolean): Verdict => ({
-  class: superblockTear ? "superblockTear" : "refused",
-  why,
-});
+/** What was torn within its checksum; `refused` when the tear does not explain it. */
+function tearOf(reason: string): VerdictClass {
+  if (reason.includes("superblock")) return "superblockTear";
+  return /^journal transaction \d+ is corrupt$/.test(reason) ? "commitTear" : "refused";
+}

@@ -8,7 +8,6 @@ import type { ProgressLine } from "../cli/progress.ts";
 import type { ChunkOutcome, Explorer } from "./explore.ts";
 import type { Case, Refereed } from "./referee.ts";
 import { parseSet, parseStateId, stateId } from "./state_set.ts";
-import { isFlagged } from "./verdict.ts";
 
 /** Draws for each clean state that is wanted: some hit flagged ones. */
 const DRAWS_MAX = 20;
@@ -113,7 +112,7 @@ function cleanCases(explorer: Explorer, sample: number, seed: number): Case[] {
     if (seen.has(key)) continue;
     seen.add(key);
     const verdict = judge.verdict(set.tear !== undefined, segment.markers[set.cut]!);
-    if (isFlagged(verdict) || verdict.class === "superblockTear") continue;
+    if (verdict.class !== "clean") continue;
     const id = stateId(recorded.hash, segment.epoch, segment.fuas, set.text);
     cases.push({ id, clean: true, why: "", show: () => showState(explorer, id) });
   }

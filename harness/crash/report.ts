@@ -27,7 +27,7 @@ const KIND_MEANS: Readonly<Record<(typeof STATE_KINDS)[number], string>> = {
 const COLUMNS = {
   distinct: { meaning: "different contents of the disk: each is judged once" },
   flagged: { meaning: "contents that break something" },
-  superblockTears: { meaning: "the superblock torn within its checksum: Linux refuses those, too" },
+  superblockTears: { meaning: "the superblock or a commit block torn within its checksum: Linux refuses those, too" },
   byPrefixes: { meaning: "flagged ones that in-order replay would have met" },
   wholeEpochs: { meaning: "epochs of which every subset was judged" },
 };

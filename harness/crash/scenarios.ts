@@ -66,7 +66,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: "journal-commit",
-    help: "many small transactions, each cut in the midst; the small journal wraps",
+    help: "many small transactions, each cut in the midst",
     base: SMALL,
     calls: [
       mkdir("d"),
@@ -85,8 +85,8 @@ export const SCENARIOS: readonly Scenario[] = [
     help: "so many transactions that the log comes round to its own beginning",
     base: SMALL,
     calls: [
-      ...times(130, (n) => [creat(`w${n}`), fsync(`w${n}`), ...(n % 45 === 44 ? [idle] : [])]),
-      ...times(8, (n) => [unlink(`w${n * 7}`), fsync("w129")]),
+      ...times(142, (n) => [creat(`w${n}`), fsync(`w${n}`), ...(n % 45 === 44 ? [idle] : [])]),
+      ...times(8, (n) => [unlink(`w${n * 7}`), fsync("/")]),
     ],
   },
   {

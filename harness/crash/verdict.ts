@@ -9,14 +9,15 @@
  *   stale        a file shows data that were never its own
  *   atomic       a rename left neither the old nor the new
  *
- * `superblockTear` is apart and not flagged: the superblock was torn within its checksum, and Linux refuses it, too.
+ * Apart and not flagged are tears within one checksum, which Linux refuses, too: `superblockTear`, and `commitTear`, a
+ * commit block with the end of what had stood there in the log before.
  */
 import type { Super } from "../../kernel/index.ts";
 import type { CrashDisk } from "./crash_disk.ts";
 
 export const FLAG_CLASSES = ["refused", "recovery", "structure", "lost", "content", "stale", "atomic"] as const;
 export type FlagClass = (typeof FLAG_CLASSES)[number];
-export type VerdictClass = FlagClass | "clean" | "superblockTear";
+export type VerdictClass = FlagClass | "clean" | "superblockTear" | "commitTear";
 
 export interface Verdict {
   readonly class: VerdictClass;
@@ -24,7 +25,9 @@ export interface Verdict {
 }
 
 export const CLEAN: Verdict = { class: "clean", why: "" };
-export const isFlagged = ({ class: found }: Verdict): boolean => found !== "clean" && found !== "superblockTear";
+export const isRefusedTear = ({ class: found }: Verdict): boolean =>
+  found === "superblockTear" || found === "commitTear";
+export const isFlagged = (verdict: Verdict): boolean => verdict.class !== "clean" && !isRefusedTear(verdict);
 
 /** What the workload was promised. */
 export interface Promises {
