@@ -361,7 +361,10 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
     feature: "COMPACTION",
     start: async (slots) => {
       const { kcompactd } = await import("./threads.ts");
-      slots.system!.addThread(kcompactd(slots.system!, slots.compaction!));
+      const { executor } = slots.system!;
+      slots.system!.addThread(
+        kcompactd({ now: executor.now, wakeAll: (channel) => executor.wakeAll(channel) }, slots.compaction!),
+      );
     },
   },
   {

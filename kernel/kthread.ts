@@ -10,6 +10,8 @@ export interface KernelThread {
   step(cpu: number): number;
   /** When there is work though nobody wakes it, ns; Infinity: never. */
   nextAtNs(): number;
+  /** Has been asked for work since it last looked. With this, where CPUs race, its steps need no kernel lock. */
+  asked?(): boolean;
 }
 
 /** Names of kernel tasks that the file systems wake. */
@@ -18,3 +20,7 @@ export const FLUSHER = "kworker/u:flush";
 export const KSWAPD = "kswapd0";
 export const KCOMPACTD = "kcompactd0";
 export const REAPER = "reaper";
+export const LOAD = "kworker/load";
+export const PSI = "kworker/psi";
+/** Makes calls on files, where a worker of its own does that. */
+export const FILES = "kworker/u:files";

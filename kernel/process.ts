@@ -269,14 +269,27 @@ export class Processes {
     return this.brkPages(p) + this.areas.total(p, State.Mapped) + this.areas.total(p, State.Resident);
   }
 
-  /** The frame is one of p's anonymous ones. */
-  holds(p: number, frame: number): boolean {
+  /**
+   * Compaction moves an anonymous frame of p's; `carry` is called while p can neither use nor free it. False: it is not on
+   * p's list. `isIts` is asked after that was looked at: the words of a frame's place in a list outlive its being there.
+   */
+  move(p: number, from: number, to: number, isIts: () => boolean, carry: () => void): boolean {
+    this.#locks.lock(this.#frameLocks, p);
+    const moves = this.#holds(p, from) && isIts();
+    if (moves) {
+      carry();
+      this.#relink(p, from, to);
+    }
+    this.#locks.unlock(this.#frameLocks, p);
+    return moves;
+  }
+
+  #holds(p: number, frame: number): boolean {
     const prev = this.#prev[frame]!;
     return prev < 0 ? this.#head[p] === frame : this.#next[prev] === frame;
   }
 
-  /** Compaction moved an anonymous frame of p's. */
-  moved(p: number, from: number, to: number): void {
+  #relink(p: number, from: number, to: number): void {
     const [next, prev] = [this.#next[from]!, this.#prev[from]!];
     this.#next[to] = next;
     this.#prev[to] = prev;

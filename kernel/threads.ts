@@ -19,7 +19,7 @@ import type { KernelThread } from "./kthread.ts";
 import type { MachineView } from "./machine_view.ts";
 import { Kind } from "./process.ts";
 import type { Processes } from "./process.ts";
-import { FLUSHER, JBD2, KCOMPACTD, KSWAPD, REAPER } from "./kthread.ts";
+import { FLUSHER, JBD2, KCOMPACTD, KSWAPD, LOAD, PSI, REAPER } from "./kthread.ts";
 import type { System } from "./system.ts";
 import { Wait } from "./wait.ts";
 import type { Memory } from "./wire_memory.ts";
@@ -56,16 +56,25 @@ export function kswapd(system: System, vmscan: Vmscan, compaction: Compaction): 
 /** What a direct reclaim that brought so many pages costs its caller, ns. */
 export const reclaimCost = (pages: number): number => STEP_NS + (SWAP_CLUSTER + pages) * CALL_COSTS.scanPage;
 
-export function kcompactd(system: System, compaction: Compaction): KernelThread {
+export interface CompactdParts {
+  readonly now: () => number;
+  readonly wakeAll: (channel: number) => void;
+  /** Nobody else compacts meanwhile. */
+  readonly alone?: (work: () => number) => number;
+}
+
+export function kcompactd({ now, wakeAll, alone }: CompactdParts, compaction: Compaction): KernelThread {
   return {
     name: KCOMPACTD,
     step(cpu) {
-      const moved = compaction.step(cpu, COMPACT_CLUSTER);
-      if (moved > 0) system.executor.wakeAll(Wait.Memory);
+      const work = (): number => compaction.step(cpu, COMPACT_CLUSTER);
+      const moved = alone === undefined ? work() : alone(work);
+      if (moved > 0) wakeAll(Wait.Memory);
       return moved === 0 ? 0 : STEP_NS + moved * CALL_COSTS.movePage;
     },
     // Proactive compaction looks twice a second (Linux: HPAGE_FRAG_CHECK_INTERVAL_MSEC).
-    nextAtNs: () => system.executor.now() + NS_PER_SEC / 2,
+    nextAtNs: () => now() + NS_PER_SEC / 2,
+    asked: () => compaction.asked,
   };
 }
 
@@ -105,7 +114,7 @@ export function flusher(system: System, ext4: Ext4): KernelThread {
 /** Averages of pressure stall information, when they are due (Linux: a delayed work of kernel/sched/psi.c). */
 export function psiWorker(now: () => number, psi: Psi): KernelThread {
   return {
-    name: "kworker/psi",
+    name: PSI,
     step() {
       if (now() < psi.next()) return 0;
       psi.sample();
@@ -118,7 +127,7 @@ export function psiWorker(now: () => number, psi: Psi): KernelThread {
 /** What /proc/loadavg shows, when it is due. */
 export function loadWorker({ now, times }: Pick<MachineView, "now" | "times">, load: LoadAverage): KernelThread {
   return {
-    name: "kworker/load",
+    name: LOAD,
     step() {
       if (now() < load.next) return 0;
       // This one is not part of the load.
@@ -176,11 +185,13 @@ export function movablePages({ mm, ram }: Memory, processes: Processes): Movable
   return {
     migrate(from, to, order) {
       const p = mm.map.owner[from]!;
-      if (order !== 0 || p <= 0 || processes.kind[p] !== Kind.User || !processes.holds(p, from)) return false;
-      bytes.copyWithin(to * PAGE_SIZE, from * PAGE_SIZE, (from + 1) * PAGE_SIZE);
-      processes.moved(p, from, to);
-      mm.map.owner[to] = p;
-      return true;
+      if (order !== 0 || p <= 0) return false;
+      // Its owner may give it back at any moment until it is known to be on the owner's list, and the list is held.
+      const isIts = (): boolean => processes.kind[p] === Kind.User && Atomics.load(mm.map.owner, from) === p;
+      return processes.move(p, from, to, isIts, () => {
+        bytes.copyWithin(to * PAGE_SIZE, from * PAGE_SIZE, (from + 1) * PAGE_SIZE);
+        mm.map.owner[to] = p;
+      });
     },
   };
 }

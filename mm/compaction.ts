@@ -48,11 +48,11 @@ const WORD = {
   words: 12,
 } as const;
 const PROACTIVE = -1;
+/** Linux's. */
+const PROACTIVENESS = 20;
 const PINNED = 0x8000;
 
 export class Compaction {
-  /** vm.compaction_proactiveness: 0 (off) .. 100. */
-  proactiveness = 20;
   order: Order = Order.Occupancy;
   readonly #mm: PageAlloc;
   readonly #pages: MovablePages;
@@ -61,23 +61,41 @@ export class Compaction {
   readonly #blocks: Int32Array;
   readonly #held: Int32Array;
   readonly #blockOrder: number;
+  /** Its word. */
+  readonly #proactiveness: number;
 
   constructor(mm: PageAlloc, pages: MovablePages, shared?: SharedArrayBuffer) {
     this.#mm = mm;
     this.#pages = pages;
     this.#blockOrder = mm.map.shape.pageblockOrder;
     const blocks = (mm.map.shape.frames >>> this.#blockOrder) + 1;
-    const words = mm.zones.length * WORD.words;
+    const words = mm.zones.length * WORD.words + 1;
     const buffer = shared ?? new SharedArrayBuffer((words + blocks * 2) * 4);
     this.#words = new Int32Array(buffer, 0, words);
+    this.#proactiveness = words - 1;
     this.#blocks = new Int32Array(buffer, words * 4, blocks);
     this.#held = new Int32Array(buffer, (words + blocks) * 4, blocks);
     if (shared !== undefined) return;
+    this.proactiveness = PROACTIVENESS;
     for (let zone = 0; zone < mm.zones.length; zone++) this.#set(zone, WORD.failedOrder, mm.map.shape.orderMax + 1);
   }
 
   buffer(): SharedArrayBuffer {
     return this.#words.buffer as SharedArrayBuffer;
+  }
+
+  /** vm.compaction_proactiveness: 0 (off) .. 100. */
+  get proactiveness(): number {
+    return this.#words[this.#proactiveness]!;
+  }
+
+  set proactiveness(value: number) {
+    this.#words[this.#proactiveness] = value;
+  }
+
+  /** wake() was called, and no step has looked since. */
+  get asked(): boolean {
+    return this.#mm.zones.some((_, zone) => this.#get(zone, WORD.wanted) > 0);
   }
 
   /** 0..100: share of free memory that is in no free pageblock, zones weighted by size. */
@@ -354,8 +372,9 @@ export class Compaction {
     const mm = this.#mm;
     const { map } = mm;
     const row = cpu * VM_STRIDE;
+    // Before the move: after it the frame may already be given back, and be another's.
+    map.owner[to] = map.owner[from]!;
     const done = this.#pages.migrate(from as Pfn, to as Pfn, order);
-    if (done) map.owner[to] = map.owner[from]!;
     // Straight to the zone's lists, and to be taken last: what was emptied shall stay empty.
     this.#release(zone, done ? from : to, order);
     mm.counters[row + (done ? VM.pgmigrate_success : VM.pgmigrate_fail)]! += 1 << order;

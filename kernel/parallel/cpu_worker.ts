@@ -1,6 +1,7 @@
 /** The worker thread of one CPU of a booted parallel machine: CpuLoop over RacingTasks. */
 import { parentPort, workerData } from "node:worker_threads";
 import { Arena } from "../lib/arena.ts";
+import { assert } from "../lib/assert.ts";
 import { CpuLoop, sinceBoot } from "../cpu_loop.ts";
 import { loadPolicyFactory } from "../load_policy.ts";
 import { memoryCalls } from "../syscall/memory.ts";
@@ -9,7 +10,7 @@ import { checkMachine } from "./check.ts";
 import { failureOf } from "./worker_answer.ts";
 import { attachCpuReclaim } from "./reclaim.ts";
 import { RacingTasks } from "./racing_tasks.ts";
-import { joinMemory, joinTables, loadStarts, traceOf } from "./share.ts";
+import { joinMemory, joinTables, kernelRows, loadStarts, traceOf } from "./share.ts";
 import type { MachineShare } from "./share.ts";
 import type { WorkerAnswer } from "./worker_answer.ts";
 import { TaskNames } from "../task_names.ts";
@@ -41,26 +42,32 @@ async function main(): Promise<void> {
     smp.awaitTurn(cpu);
     const locks = watchedLocks(smp, cpu);
     const memory = joinMemory(share, cpu, locks);
+    if (share.rings !== undefined) memory.mm.trace = trace;
     const tables = joinTables({ share, arena, smp, row: cpu, policy, starts, locks, now, trace, memory, port, names });
     const { sched, processes } = tables;
     const tasks = new RacingTasks({ tables, arena, rows, cpu, now });
     tasks.answer(memoryCalls({ kernel: tasks, pagesMax: memory.managed }));
-    attachCpuReclaim(tables, tasks, share, arena);
+    const compaction = attachCpuReclaim(tables, tasks, share, arena, locks);
     const config = { cpu, tickNs, untilNs: Infinity, switchesMax: Infinity };
     const audit = cpu === 0 ? (): void => tasks.audit(AUDIT_LATE_NS) : undefined;
     const loop = new CpuLoop(smp, sched, tasks, now, { ...config, ...(audit === undefined ? {} : { audit }) });
-    // The rows behind the workload's: the same in every worker.
     const { times } = tables;
     const threads = [reaper(processes), loadWorker({ now, times: times.tasks }, times.load)];
     if (times.psi !== undefined) threads.push(psiWorker(now, times.psi));
-    for (const [index, thread] of threads.entries()) tasks.runThread(1 + starts.length + index, thread);
+    if (compaction !== undefined) threads.push(compaction);
+    // Those of others are the storage worker's.
+    const kernel = kernelRows(share, starts);
+    for (const thread of threads) tasks.runThread(kernel.get(thread.name)!, thread);
     smp.endTurn(cpu, sched.cpu.reschedWords);
     if (cpu === 0) {
       smp.awaitTurn(cpus + 1);
       for (const [index, start] of starts.entries())
         smp.timers[index % cpus]!.set(tasks.spawn(start, index, index % cpus), now() + (start.startNs ?? 0), 0);
-      for (const [index, thread] of threads.entries())
-        smp.timers[index % cpus]!.set(tasks.spawnThread(thread, index % cpus), now(), 0);
+      for (const [name, row] of kernel) {
+        const p = tasks.spawnKernel(name, row % cpus);
+        assert(p === row, "cpu: a kernel task has another row than it should");
+        if (threads.some((thread) => thread.name === name)) smp.timers[row % cpus]!.set(p, now(), 0);
+      }
       port.move(Life.Boot, Life.Run);
       smp.go();
       answer({ kind: "ready", atNs: now() });

@@ -135,14 +135,15 @@ export class RacingTasks implements RacingCode, CallKernel {
     return p;
   }
 
-  spawnThread(thread: KernelThread, cpu: number): number {
+  /** Row of a kernel task, which sleeps until its thread begins; of the storage worker's, to the end. */
+  spawnKernel(name: string, cpu: number): number {
     const p = this.#sched.addTask(0, cpu);
-    assert(p !== 0, "spawnThread: no row for a kernel task");
-    this.processes.takeKernel(p, thread.name, 0);
+    assert(p !== 0, "spawnKernel: no row for a kernel task");
+    this.processes.takeKernel(p, name, 0);
     return p;
   }
 
-  /** By every CPU: row p works by `thread`, a step at a time under the kernel lock. */
+  /** By every CPU: row p works by `thread`, a step at a time; under the kernel lock, unless that says when it was asked. */
   runThread(p: number, thread: KernelThread): void {
     this.#threads[p] = thread;
     if (thread.name === REAPER) this.#reaper = p;
@@ -162,12 +163,6 @@ export class RacingTasks implements RacingCode, CallKernel {
 
   wakeAll(channel: number): void {
     this.#sleepers.wakeAll(channel, WakeContext.Task);
-  }
-
-  wakeThread(p: number): void {
-    this.#sleepers.locked(() => {
-      if (this.#sleepers.waits.channel[p] === Wait.Work) this.#sleepers.wake(p, WakeContext.Task);
-    });
   }
 
   /** A task that is to end does so as soon as it can; who waits gives up. */
@@ -211,8 +206,9 @@ export class RacingTasks implements RacingCode, CallKernel {
   };
 
   #stepThread(p: number, thread: KernelThread): number {
+    if (thread.asked !== undefined && thread.step(this.#cpu) > 0) return Runnable;
     return this.#sleepers.locked(() => {
-      if (thread.step(this.#cpu) > 0) return Runnable;
+      if (thread.asked === undefined ? thread.step(this.#cpu) > 0 : thread.asked()) return Runnable;
       const next = thread.nextAtNs();
       this.sleep(p, Wait.Work, next === Infinity ? Infinity : Math.max(next, this.now() + RECHECK_NS));
       return Sleeping;
@@ -273,8 +269,12 @@ export class RacingTasks implements RacingCode, CallKernel {
     const { processes } = this;
     if (processes.argument(p, 0) !== SIGCHLD) return EINVAL;
     if (processes.progress[p]! > 0) {
-      const child = this.#sleepers.locked(() => this.#makeChild(p, processes.progress[p]! - 1));
+      // Memory may have to be made room for, which takes long: not under the lock.
+      const window = processes.makeWindow();
+      const vfsTask = processes.progress[p]! - 1;
+      const child = isErr(window) ? window : this.#sleepers.locked(() => this.#makeChild(p, vfsTask, window));
       if (!isErr(child)) return child;
+      if (!isErr(window)) processes.dropWindow(window);
       processes.progress[p] = child;
     }
     this.#post(p);
@@ -282,17 +282,12 @@ export class RacingTasks implements RacingCode, CallKernel {
   }
 
   /** The child's pid. */
-  #makeChild(p: number, vfsTask: number): number {
+  #makeChild(p: number, vfsTask: number, window: number): number {
     const { processes } = this;
     if (!processes.room) return EAGAIN;
-    const window = processes.makeWindow();
-    if (isErr(window)) return window;
     const { task } = this.#sched;
     const child = this.#sched.addTask(task.nice[p]!, task.cpu[p]!);
-    if (child === 0) {
-      processes.dropWindow(window);
-      return EAGAIN;
-    }
+    if (child === 0) return EAGAIN;
     const program = processes.programs[processes.program[p]!]!;
     processes.takeUser(child, program.name, program, processes.pid[p]!, window, this.now());
     processes.copy(p, child);
@@ -329,7 +324,7 @@ export class RacingTasks implements RacingCode, CallKernel {
       processes.orphan(pid);
       if (freed > 0) this.wakeAll(Wait.Memory);
       this.wakeAll(Wait.Child);
-      if (processes.orphaned) this.wakeThread(this.#reaper);
+      if (processes.orphaned) wakeThread(this.#sleepers, this.#reaper);
     });
     this.#port.addLive(-1);
     return Dead;
@@ -362,6 +357,13 @@ export class RacingTasks implements RacingCode, CallKernel {
       }
     });
   }
+}
+
+/** Kernel task p has work; one that is at it will see. */
+export function wakeThread(sleepers: Sleepers, p: number): void {
+  sleepers.locked(() => {
+    if (sleepers.waits.channel[p] === Wait.Work) sleepers.wake(p, WakeContext.Task);
+  });
 }
 
 /** By whoever; a task that waits for storage is told by the storage worker. */

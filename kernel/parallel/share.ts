@@ -11,6 +11,7 @@ import type { PolicyFactory } from "../abi/sched.ts";
 import type { Nanos } from "../abi/units.ts";
 import type { Feature } from "../config.ts";
 import type { Arena } from "../lib/arena.ts";
+import { FILES, FLUSHER, JBD2, KCOMPACTD, KSWAPD, LOAD, PSI, REAPER } from "../kthread.ts";
 import type { LockOps } from "../lib/lock_ops.ts";
 import { atomicWords } from "../lib/word_ops.ts";
 import { attachRings, ringWrite } from "../observe/ring.ts";
@@ -87,6 +88,25 @@ export interface JoinParts {
   /** Made right after that. */
   readonly names: TaskNames;
 }
+
+/** Kernel tasks in the order of their rows, which are those behind the workload's. */
+export function kernelTasks(features: readonly Feature[]): readonly string[] {
+  const names: readonly (readonly [name: string, feature?: Feature])[] = [
+    [REAPER],
+    [LOAD],
+    [PSI, "PSI"],
+    [KCOMPACTD, "COMPACTION"],
+    [FILES],
+    [JBD2, "EXT4"],
+    [FLUSHER, "EXT4"],
+    [KSWAPD, "KSWAPD"],
+  ];
+  return names.filter(([, feature]) => feature === undefined || features.includes(feature)).map(([name]) => name);
+}
+
+/** By name. */
+export const kernelRows = ({ features }: MachineShare, starts: readonly UserStart[]): ReadonlyMap<string, number> =>
+  new Map(kernelTasks(features).map((name, index) => [name, 1 + starts.length + index]));
 
 /** Enough for all tables; the allocator's are elsewhere. */
 export function sharedBytes(cpus: number, rows: number, frames: number): number {

@@ -29,8 +29,10 @@ import { unmountTree } from "../wire_files.ts";
 import type { Tree } from "../wire_files.ts";
 import { Life } from "./port.ts";
 import type { StoragePort } from "./port.ts";
+import { FILES, FLUSHER, JBD2, KSWAPD } from "../kthread.ts";
 import { killTask } from "./racing_tasks.ts";
 import type { Tables } from "./share.ts";
+import type { StorageTasks } from "./storage_tasks.ts";
 import type { Sleepers } from "./sleepers.ts";
 import type { Vmscan } from "../../mm/index.ts";
 
@@ -53,6 +55,9 @@ export interface StorageParts {
   readonly ext4: Ext4 | undefined;
   readonly vmscan: Vmscan | undefined;
   readonly refaults: Refaults;
+  readonly threads: StorageTasks;
+  /** kswapd has done its work. */
+  readonly kswapdRests: () => void;
   /** What has happened so far; taken when the machine is told to stop, before its tasks end. */
   readonly figures: () => Figures;
   /** Until the disk has something to tell, when it is asked for anything. */
@@ -153,20 +158,23 @@ export class StorageLoop implements CallKernel {
   // --- the loop ---
 
   run(): void {
-    const { smp, disk, rest } = this.#parts;
+    const { smp, disk, rest, threads } = this.#parts;
     const port = this.#port;
     while (smp.stopReason === Stop.No) {
       const { heard } = port;
       port.beat();
       disk?.queue.plug();
+      threads.takes(FILES);
       let moved = this.#serve();
       moved = this.#retry() || moved;
       moved = this.#background() || moved;
+      threads.takes(FILES);
       disk?.queue.unplug();
       moved = this.#complete() || moved;
       this.#publish();
       if (port.life === Life.Stop && this.#stops()) return;
       if (moved) continue;
+      threads.takes("");
       const forNs = Math.min(this.#lookAt, disk?.nextAtNs() ?? Infinity) - this.now();
       if (!rest(heard, Math.min(forNs, LOOK_NS) / 1e6)) this.#audit();
     }
@@ -239,17 +247,19 @@ export class StorageLoop implements CallKernel {
 
   /** One step of each: jbd2, the flusher, kswapd. */
   #background(): boolean {
-    const { ext4, vmscan, row } = this.#parts;
+    const { ext4, vmscan, row, threads, kswapdRests } = this.#parts;
     let moved = false;
     if (ext4 !== undefined) {
       if (this.now() >= this.#lookAt) this.#wantsJournal = this.#wantsFlusher = true;
       if (this.#wantsJournal) {
+        threads.takes(JBD2);
         this.#wantsJournal = ext4.stepJournal();
         this.#wakeEnded();
         moved = this.#wantsJournal;
         if (moved) this.#wakeFor(Wait.Journal);
       }
       if (this.#wantsFlusher) {
+        threads.takes(FLUSHER);
         this.#wantsFlusher = ext4.stepWriteback();
         if (this.#wantsFlusher) {
           moved = this.#wantsJournal = true;
@@ -260,7 +270,9 @@ export class StorageLoop implements CallKernel {
     } else this.#lookAt = this.now() + LOOK_NS;
     this.#parts.tables.memory.mm.tick(row);
     if (vmscan === undefined || !vmscan.awake) return moved;
+    threads.takes(KSWAPD);
     if (vmscan.step(row, SWAP_CLUSTER) > 0) this.#sleepers.wakeAll(Wait.Memory, WakeContext.Task);
+    if (!vmscan.awake) kswapdRests();
     return moved || vmscan.awake;
   }
 

@@ -20,6 +20,7 @@ import type { Figures } from "../observe/figures.ts";
 import { Refaults } from "../observe/refaults.ts";
 import { Smp, Stop } from "../smp.ts";
 import { TaskNames } from "../task_names.ts";
+import { KCOMPACTD } from "../kthread.ts";
 import { cacheShrinker } from "../threads.ts";
 import { driveDisk } from "../wire_disk.ts";
 import type { DrivenDisk } from "../wire_disk.ts";
@@ -28,13 +29,15 @@ import type { CachedPages, Tree } from "../wire_files.ts";
 import { procNodes, procPids, sysNodes } from "../wire_proc.ts";
 import type { ProcParts } from "../wire_proc.ts";
 import { Wait } from "../wait.ts";
+import { wakeThread } from "./racing_tasks.ts";
 import { DiskMailbox, mailboxBus } from "./disk_mailbox.ts";
 import { StoragePort } from "./port.ts";
 import { racingView } from "./racing_view.ts";
-import { joinMemory, joinTables, loadStarts, traceOf } from "./share.ts";
+import { joinMemory, joinTables, kernelRows, loadStarts, traceOf } from "./share.ts";
 import type { StoreName } from "./disk_worker.ts";
 import type { MachineShare } from "./share.ts";
 import { StorageLoop } from "./storage_loop.ts";
+import { StorageTasks } from "./storage_tasks.ts";
 import { failureOf } from "./worker_answer.ts";
 import type { WorkerAnswer } from "./worker_answer.ts";
 import { ELEVATORS } from "../../drivers/index.ts";
@@ -103,7 +106,8 @@ async function main(): Promise<void> {
     let pages: CachedPages | undefined;
     // The page cache takes frames before the tables are there: of the same allocator.
     const memory = joinMemory(share, row, futexLocks);
-    const { vmscan } = attachReclaim(memory.mm, { shrinkers: [cacheShrinker(() => pages?.cache)] }, share);
+    if (share.rings !== undefined) memory.mm.trace = trace;
+    const { vmscan, compaction } = attachReclaim(memory.mm, { shrinkers: [cacheShrinker(() => pages?.cache)] }, share);
     memory.mm.hooks = { ...memory.mm.hooks, compact: () => false };
     let heardLast = 0;
     const line = {
@@ -157,7 +161,16 @@ async function main(): Promise<void> {
       names,
     });
     const { times, sched } = tables;
-    const seen = { tables, smp, now, refaults, compaction: undefined, disk, pages, ext4 };
+    const seen = {
+      tables,
+      smp,
+      now,
+      refaults,
+      compaction: on.has("COMPACTION") ? compaction : undefined,
+      disk,
+      pages,
+      ext4,
+    };
     const view = racingView({ ...seen, tree: () => tree, loop: () => loop });
     const shown: ProcParts = {
       view,
@@ -190,8 +203,30 @@ async function main(): Promise<void> {
       port.firstVfs[index] = task;
     }
     const figures = (): Figures => figuresOf(view, callRows(times.calls), sched.metrics);
-    const parts = { tables, smp, row, now, tree, disk, ext4, refaults, figures };
-    loop = new StorageLoop({ ...parts, vmscan: on.has("KSWAPD") ? vmscan : undefined, idle, rest });
+    const rowsOf = kernelRows(share, starts);
+    const { sumExec } = sched.task;
+    const threads = new StorageTasks({ rows: rowsOf, cpu: row, now, trace, sumExec, times: times.tasks });
+    const compacts = on.has("COMPACTION");
+    loop = new StorageLoop({
+      tables,
+      smp,
+      row,
+      now,
+      tree,
+      disk,
+      ext4,
+      refaults,
+      figures,
+      threads,
+      vmscan: on.has("KSWAPD") ? vmscan : undefined,
+      idle,
+      rest,
+      kswapdRests: () => {
+        if (!compacts) return;
+        compaction.wake(vmscan.order);
+        wakeThread(tables.sleepers, rowsOf.get(KCOMPACTD)!);
+      },
+    });
     smp.endTurn(row, sched.cpu.reschedWords);
     doing = "serves calls";
     loop.run();

@@ -134,23 +134,35 @@ it("a new task has nothing of the row's last one", () => {
   expect([processes.pid[1], processes.rss[1], processes.virtualPages(1), processes.killed[1]]).toEqual([2, 0, 0, 0]);
 });
 
-it("moved() keeps the list of frames whole, at its head, in it and at its end", () => {
+it("move() keeps the list of frames whole, at its head, in it and at its end; a frame that is not on it stays", () => {
   const { processes, memory } = made();
   processes.takeUser(1, "task", program, 0, processes.makeWindow(), 0);
   for (let n = 0; n < 3; n++) processes.grow(1);
   processes.brkBytes[1] = 3 * 4096;
-  for (const [from, to] of [
-    [0, 20],
-    [1, 21],
-    [2, 22],
-  ] as const) {
-    expect([processes.holds(1, from), processes.holds(1, to)]).toEqual([true, false]);
+  const moves = (p: number, from: number, to: number, isIts = true): boolean => {
     memory.taken.add(to);
-    processes.moved(1, from, to);
-    memory.taken.delete(from);
+    let carried = 0;
+    const moved = processes.move(
+      p,
+      from,
+      to,
+      () => isIts,
+      () => carried++,
+    );
+    expect(carried).toBe(moved ? 1 : 0);
+    memory.taken.delete(moved ? from : to);
     processes.check();
-  }
-  expect(processes.shrink(1, Infinity)).toBe(3);
+    return moved;
+  };
+  // In between, and now nobody's: words of its place in the list are left.
+  expect(moves(1, 1, 21)).toBe(true);
+  expect(moves(1, 1, 30)).toBe(false);
+  expect(moves(1, 21, 30, false)).toBe(false);
+  for (const from of [2, 0]) expect(moves(1, from, from + 20)).toBe(true);
+  expect(processes.shrink(1, 1)).toBe(1);
+  processes.brkBytes[1] = 2 * 4096;
+  expect(moves(1, 22, 30)).toBe(false);
+  expect(processes.shrink(1, Infinity)).toBe(2);
   expect(memory.taken.size).toBe(1);
 });
 

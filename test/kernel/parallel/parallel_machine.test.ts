@@ -97,6 +97,21 @@ describe("a parallel machine runs", () => {
     expect(figures.pressure!.memory.fullUs).toBeLessThanOrEqual(figures.pressure!.memory.someUs);
   });
 
+  it(
+    "with pages that compaction moves while their tasks give them back: each has one owner",
+    { timeout: TIMEOUT },
+    async () => {
+      const { machine } = await open("crowded", { memoryBytes: 32 * MIB });
+      await machine.run(3);
+      const { problems, leaks, figures } = await machine.stop();
+      expect(problems).toEqual([]);
+      expect(leaks).toEqual({ frames: 0, descriptors: 0, tasks: 0, lostWakes: 0 });
+      expect(figures.memory!.compacted).toBeGreaterThan(0);
+      const ran = figures.tasks.filter(({ cpuMs }) => cpuMs > 0).map(({ name }) => name);
+      expect(ran).toEqual(expect.arrayContaining(["kworker/u:files", "jbd2/vda-8", "kswapd0", "kcompactd0"]));
+    },
+  );
+
   it("userspace's file servers, and keeps what they were promised", { timeout: TIMEOUT }, async () => {
     const report = await soak({ ...options("x", { workload: "fileserver", disk: "new:64M" }), seconds: 2 });
     expect(report.problems).toEqual([]);
@@ -109,6 +124,13 @@ describe("a parallel machine runs", () => {
     const { log, eventsLost } = await machine.stop();
     expect(eventsLost).toBe(0);
     const types = new Set(Array.from({ length: log!.count }, (_, at) => log!.typeAt(at)));
+    const rows = [...log!.names].filter(([, name]) => name === "jbd2/vda-8").map(([row]) => row);
+    expect(rows).toHaveLength(1);
+    // Storage is a CPU behind the last, and runs what is its own.
+    const [storage] = Array.from({ length: log!.count }, (_, at) => at).filter(
+      (at) => log!.typeAt(at) === Ev.SchedSwitch && log!.bAt(at) === rows[0],
+    );
+    expect(log!.cpuAt(storage!)).toBe(2);
     for (const type of [SysEv.Enter, SysEv.Sleep, SysEv.IrqEntry, SysEv.Exit, SysEv.TaskExit])
       expect(types).toContain(type);
   });

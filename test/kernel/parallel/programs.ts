@@ -338,6 +338,12 @@ export const counted = workload("counted", () => [
   ...many(2, parent, [8]),
   ...many(2, sleeper, [40]),
 ]);
+/** More tasks than fit at once, and children whose windows need blocks between their frames. */
+export const crowded = workload("crowded", ({ memoryBytes }) => [
+  ...many(4, grower, [Math.floor((memoryBytes / 4096) * 0.2)]),
+  ...many(4, parent, [1e9]),
+  ...many(1, syncer, [1e9]),
+]);
 export const promises = workload("promises", () => [...many(4, promiser, [1e9]), ...many(2, hog, [1e9])]);
 export const hungry = workload("hungry", ({ memoryBytes }) => [
   ...many(3, syncer, [1e9]),
