@@ -99,23 +99,28 @@ function takers(
   return { frames, tasks, reserve, reserved: () => taken };
 }
 
-/** Windows without a page allocator (memory is off): there is a window for every task, and no anonymous page. */
-export function plainWindows(rows: number, windowBytes: number): TaskMemory {
-  const ram = new SharedArrayBuffer(rows * windowBytes);
-  const taken = new Uint8Array(rows);
+/** Bytes of plainWindows(). */
+export const windowsBytes = (rows: number, windowBytes: number): number => rows * (windowBytes + 4);
+
+/**
+ * Windows without a page allocator (memory is off): there is a window for every task, and no anonymous page. `shared`: the
+ * windows, and behind them a word for each that is taken.
+ */
+export function plainWindows(
+  rows: number,
+  windowBytes: number,
+  shared = new SharedArrayBuffer(windowsBytes(rows, windowBytes)),
+): TaskMemory {
+  const taken = new Int32Array(shared, rows * windowBytes, rows);
   return {
     frames: 0,
-    window: () => {
-      const window = taken.indexOf(0);
-      if (window < 0) return ENOMEM;
-      taken[window] = 1;
-      return window;
+    window() {
+      for (let window = 0; window < rows; window++)
+        if (Atomics.compareExchange(taken, window, 0, 1) === 0) return window;
+      return ENOMEM;
     },
-    freeWindow: (window) => {
-      assert(taken[window] === 1, "plainWindows: a window is freed twice");
-      taken[window] = 0;
-    },
-    bytes: (window, length) => new Uint8Array(ram, window * windowBytes, length),
+    freeWindow: (window) => assert(Atomics.exchange(taken, window, 0) === 1, "plainWindows: a window is freed twice"),
+    bytes: (window, length) => new Uint8Array(shared, window * windowBytes, length),
     frame: (): Errno => ENOMEM,
     freeFrame: () => undefined,
   };

@@ -42,13 +42,14 @@ export function checkMachine({ sched, processes, sleepers, memory }: Tables): Ma
     } else if (sched.task.state[p] !== TaskState.Free) problems.push(`row ${p} is free, and the scheduler has it`);
     if (sleepers.waits.channel[p] !== Wait.None) asleep++;
   }
-  const { map } = memory.mm;
+  const map = memory?.mm.map;
   let taskFrames = 0;
   let kernelFrames = 0;
-  for (let frame = 0; frame < map.shape.frames; frame++) {
-    const state = map.state[frame]!;
+  const frames = map?.shape.frames ?? 0;
+  for (let frame = 0; frame < frames; frame++) {
+    const state = map!.state[frame]!;
     if (state >>> 6 !== FrameKind.Allocated) continue;
-    if (map.owner[frame]! > 0) taskFrames += 1 << (state & 15);
+    if (map!.owner[frame]! > 0) taskFrames += 1 << (state & 15);
     else kernelFrames += 1 << (state & 15);
   }
   if (taskFrames > 0) problems.push(`${taskFrames} frames of tasks that have ended`);

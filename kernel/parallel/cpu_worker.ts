@@ -41,12 +41,11 @@ async function main(): Promise<void> {
     const trace = traceOf(share, cpu, now);
     smp.awaitTurn(cpu);
     const locks = watchedLocks(smp, cpu);
-    const memory = joinMemory(share, cpu, locks);
-    if (share.rings !== undefined) memory.mm.trace = trace;
+    const memory = joinMemory(share, cpu, locks, share.rings === undefined ? undefined : trace);
     const tables = joinTables({ share, arena, smp, row: cpu, policy, starts, locks, now, trace, memory, port, names });
     const { sched, processes } = tables;
     const tasks = new RacingTasks({ tables, arena, rows, cpu, now });
-    tasks.answer(memoryCalls({ kernel: tasks, pagesMax: memory.managed }));
+    if (memory !== undefined) tasks.answer(memoryCalls({ kernel: tasks, pagesMax: memory.managed }));
     const compaction = attachCpuReclaim(tables, tasks, share, arena, locks);
     const config = { cpu, tickNs, untilNs: Infinity, switchesMax: Infinity };
     const audit = cpu === 0 ? (): void => tasks.audit(AUDIT_LATE_NS) : undefined;

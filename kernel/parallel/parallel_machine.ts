@@ -18,7 +18,6 @@ import { MACHINE_FEATURES } from "../config.ts";
 import type { Feature } from "../config.ts";
 import { Arena } from "../lib/arena.ts";
 import { assert } from "../lib/assert.ts";
-import { futexLocks } from "../lib/lock_ops.ts";
 import { modulePath } from "../lib/module_path.ts";
 import type { MountOptions } from "../fs/ext4/mount_options.ts";
 import { CallTimes } from "../observe/call_times.ts";
@@ -28,19 +27,18 @@ import { createRings, drainRing, ringCursor } from "../observe/ring.ts";
 import type { RingCursor } from "../observe/ring.ts";
 import { Phase, PHASE_TEXT, Smp, Stat, Stop } from "../smp.ts";
 import { TaskNames } from "../task_names.ts";
-import { bootMemory } from "../wire_memory.ts";
 import type { MachineAtRest } from "./check.ts";
 import type { CpuStart } from "./cpu_worker.ts";
 import type { DiskStart, StoreName } from "./disk_worker.ts";
 import { DiskMailbox } from "./disk_mailbox.ts";
 import { Life, StoragePort } from "./port.ts";
-import { sharedBytes } from "./share.ts";
+import { sharedBytes, sharedMemory, sharedWindows } from "./share.ts";
 import type { MachineShare, ModuleName } from "./share.ts";
 import type { StorageStart } from "./storage_worker.ts";
 import type { StorageCounts } from "./storage_loop.ts";
 import type { WorkerAnswer } from "./worker_answer.ts";
 import type { ServiceModel } from "../../drivers/index.ts";
-import { attachReclaim, Psi } from "../../mm/index.ts";
+import { Psi } from "../../mm/index.ts";
 
 export interface ParallelMachineConfig {
   readonly cpus: number;
@@ -50,7 +48,7 @@ export interface ParallelMachineConfig {
   readonly workload: ModuleName;
   /** Exports hostNowNs(). */
   readonly clock: string;
-  /** MACHINE_FEATURES when left out; MM and EXT4 are needed. */
+  /** MACHINE_FEATURES when left out. */
   readonly features?: readonly Feature[];
   /** Name or URL. */
   readonly policy?: string;
@@ -178,12 +176,8 @@ export class ParallelMachine {
     const features = config.features ?? MACHINE_FEATURES;
     assert(cpus >= 1 && cpus <= Math.min(16, CPUS_MAX - 1), "ParallelMachine: 1 to 16 CPUs");
     assert(rows <= TASKS_MAX, "ParallelMachine: too many rows");
-    assert(features.includes("MM"), "ParallelMachine: memory cannot be off");
     this.#config = config;
     this.#hostNowNs = hostNowNs;
-    // The first to make the allocator's map; the workers find it made.
-    const memory = bootMemory(memoryBytes, cpus + 1, () => 0, futexLocks);
-    const { vmscan, compaction } = attachReclaim(memory.mm, {});
     const rings = traceRecords === undefined ? undefined : createRings(cpus + 1, traceRecords);
     this.#log = rings === undefined ? undefined : new EventLog(cpus + 1);
     this.#cursors = rings?.rings.map(ringCursor) ?? [];
@@ -198,10 +192,7 @@ export class ParallelMachine {
       policy: config.policy ?? "eevdf",
       workload: config.workload,
       arena: new SharedArrayBuffer(sharedBytes(cpus, rows, memoryBytes / PAGE_SIZE)),
-      ram: memory.ram,
-      map: memory.mm.buffer,
-      vmscan: vmscan.buffer(),
-      compaction: compaction.buffer(),
+      ...(features.includes("MM") ? sharedMemory(memoryBytes, cpus) : sharedWindows(rows)),
       rings: rings?.buffer,
       calls: new SharedArrayBuffer((cpus + 1) * CallTimes.bytes),
       psi: features.includes("PSI") ? new Psi({ now: () => nanos(0) }, cpus).buffer : undefined,

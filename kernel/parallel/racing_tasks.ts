@@ -101,7 +101,7 @@ export class RacingTasks implements RacingCode, CallKernel {
     this.computed = times.computed;
     this.#begins = (p) => times.begins(p);
     this.#cpu = cpu;
-    this.#drain = () => memory.mm.tick(cpu);
+    this.#drain = () => memory?.mm.tick(cpu);
     this.#user = new Stepped(processes);
     const calls = taskCalls({
       kernel: this,

@@ -28,16 +28,16 @@ export function attachCpuReclaim(
   locks: LockOps,
 ): KernelThread | undefined {
   const { memory, port, processes, sleepers, times } = tables;
-  const { mm } = memory;
   const oomLock = arena.i32(1);
   const compactLock = arena.i32(1);
   if (!share.features.includes("KSWAPD")) return undefined;
+  const { mm } = memory!;
   const cache = { name: "page cache", count: () => port.clean, scan: () => 0 };
   const found = oomVictims({ processes, executor: tasks });
   // Its row is its own until it has left the table, which takes the same lock.
   const victims = { ...found, kill: (p: number) => sleepers.locked(() => found.kill(p)) };
-  const movable = movablePages(memory, processes);
-  const { vmscan, compaction } = attachReclaim(mm, { shrinkers: [cache], victims, movable }, share);
+  const movable = movablePages(memory!, processes);
+  const { vmscan, compaction } = attachReclaim(mm, { shrinkers: [cache], victims, movable }, share.mm);
   assert(mm.config.cpus === share.cpus + 1, "attachCpuReclaim: storage has lists of its own");
   const { hooks } = mm;
   const compacts = share.features.includes("COMPACTION");

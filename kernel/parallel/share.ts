@@ -6,12 +6,14 @@
  * - joinTables(parts)        scheduler, task table, wait queues, port; within the worker's turn (smp.ts)
  */
 import type { EventSink } from "../abi/machine.ts";
+import { USER_BYTES } from "../abi/program.ts";
 import type { UserStart, UserWorkload } from "../abi/program.ts";
 import type { PolicyFactory } from "../abi/sched.ts";
 import type { Nanos } from "../abi/units.ts";
 import type { Feature } from "../config.ts";
 import type { Arena } from "../lib/arena.ts";
 import { FILES, FLUSHER, JBD2, KCOMPACTD, KSWAPD, LOAD, PSI, REAPER } from "../kthread.ts";
+import { futexLocks } from "../lib/lock_ops.ts";
 import type { LockOps } from "../lib/lock_ops.ts";
 import { atomicWords } from "../lib/word_ops.ts";
 import { attachRings, ringWrite } from "../observe/ring.ts";
@@ -19,11 +21,12 @@ import { noTrace } from "../observe/tracer.ts";
 import { Processes } from "../process.ts";
 import { Smp, smpBytes, Stat } from "../smp.ts";
 import type { TaskNames } from "../task_names.ts";
-import { bootMemory } from "../wire_memory.ts";
+import { bootMemory, plainWindows, windowsBytes } from "../wire_memory.ts";
 import type { Memory } from "../wire_memory.ts";
 import { MachineTimes } from "./machine_times.ts";
 import { StoragePort } from "./port.ts";
 import { Sleepers } from "./sleepers.ts";
+import { attachReclaim } from "../../mm/index.ts";
 import { cfs, createSched, SchedMetrics } from "../../sched/index.ts";
 import type { Sched } from "../../sched/index.ts";
 
@@ -31,6 +34,12 @@ import type { Sched } from "../../sched/index.ts";
 export interface ModuleName {
   readonly module: string;
   readonly name: string;
+}
+
+export interface AllocatorShare {
+  readonly map: SharedArrayBuffer;
+  readonly vmscan: SharedArrayBuffer;
+  readonly compaction: SharedArrayBuffer;
 }
 
 export interface MachineShare {
@@ -48,9 +57,8 @@ export interface MachineShare {
   readonly workload: ModuleName;
   readonly arena: SharedArrayBuffer;
   readonly ram: SharedArrayBuffer;
-  readonly map: SharedArrayBuffer;
-  readonly vmscan: SharedArrayBuffer;
-  readonly compaction: SharedArrayBuffer;
+  /** Of the page allocator; missing: memory is off, and RAM is windows of tasks. */
+  readonly mm: AllocatorShare | undefined;
   readonly rings: SharedArrayBuffer | undefined;
   /** Times of calls, a table a worker. */
   readonly calls: SharedArrayBuffer;
@@ -65,7 +73,7 @@ export interface Tables {
   readonly processes: Processes;
   readonly sleepers: Sleepers;
   readonly port: StoragePort;
-  readonly memory: Memory;
+  readonly memory: Memory | undefined;
   readonly times: MachineTimes;
   /** Whatever the worker tells: to its ring, and counted. */
   readonly trace: EventSink;
@@ -82,7 +90,7 @@ export interface JoinParts {
   readonly locks: LockOps;
   readonly now: () => Nanos;
   readonly trace: EventSink;
-  readonly memory: Memory;
+  readonly memory: Memory | undefined;
   /** Made right after smp, before the worker's turn. */
   readonly port: StoragePort;
   /** Made right after that. */
@@ -151,7 +159,8 @@ export function joinTables(parts: JoinParts): Tables {
     },
     metrics,
   );
-  const processes = new Processes(arena, rows, memory.tasks, share.seed, locks, names);
+  const taskMemory = memory?.tasks ?? plainWindows(rows, USER_BYTES, share.ram);
+  const processes = new Processes(arena, rows, taskMemory, share.seed, locks, names);
   // Programs are known by number: the same everywhere.
   for (const { program } of starts) if (!processes.programs.includes(program)) processes.programs.push(program);
   const sleepers = new Sleepers({ arena, rows, processes, sched, locks, now, trace, cpu: row });
@@ -159,11 +168,30 @@ export function joinTables(parts: JoinParts): Tables {
   return { sched, processes, sleepers, port, memory, times, trace };
 }
 
+/** By the first of all: the allocator's map, which the workers find made. */
+export function sharedMemory(memoryBytes: number, cpus: number): Pick<MachineShare, "ram" | "mm"> {
+  const { ram, mm } = bootMemory(memoryBytes, cpus + 1, () => 0, futexLocks);
+  const { vmscan, compaction } = attachReclaim(mm, {});
+  return { ram, mm: { map: mm.buffer, vmscan: vmscan.buffer(), compaction: compaction.buffer() } };
+}
+
+export const sharedWindows = (rows: number): Pick<MachineShare, "ram" | "mm"> => ({
+  ram: new SharedArrayBuffer(windowsBytes(rows, USER_BYTES)),
+  mm: undefined,
+});
+
 /** The allocator, seen from a worker; storage has per-CPU lists of its own, behind the last CPU's. */
-export function joinMemory({ memoryBytes, cpus, ram, map }: MachineShare, row: number, locks: LockOps): Memory {
-  const memory = bootMemory(memoryBytes, cpus + 1, () => row, locks, { ram, map });
+export function joinMemory(
+  { memoryBytes, cpus, ram, mm }: MachineShare,
+  row: number,
+  locks: LockOps,
+  trace: EventSink | undefined,
+): Memory | undefined {
+  if (mm === undefined) return undefined;
+  const memory = bootMemory(memoryBytes, cpus + 1, () => row, locks, { ram, map: mm.map });
   // Others look at their requests with their own tick.
   memory.mm.kick = () => {};
+  if (trace !== undefined) memory.mm.trace = trace;
   return memory;
 }
 

@@ -268,7 +268,7 @@ export class StorageLoop implements CallKernel {
       }
       if (!moved) this.#lookAt = Math.min(this.now() + LOOK_NS, Math.max(ext4.nextAtNs(), this.now() + RECHECK_NS));
     } else this.#lookAt = this.now() + LOOK_NS;
-    this.#parts.tables.memory.mm.tick(row);
+    this.#parts.tables.memory?.mm.tick(row);
     if (vmscan === undefined || !vmscan.awake) return moved;
     threads.takes(KSWAPD);
     if (vmscan.step(row, SWAP_CLUSTER) > 0) this.#sleepers.wakeAll(Wait.Memory, WakeContext.Task);

@@ -105,10 +105,12 @@ async function main(): Promise<void> {
     let ext4: Ext4 | undefined;
     let pages: CachedPages | undefined;
     // The page cache takes frames before the tables are there: of the same allocator.
-    const memory = joinMemory(share, row, futexLocks);
-    if (share.rings !== undefined) memory.mm.trace = trace;
-    const { vmscan, compaction } = attachReclaim(memory.mm, { shrinkers: [cacheShrinker(() => pages?.cache)] }, share);
-    memory.mm.hooks = { ...memory.mm.hooks, compact: () => false };
+    const memory = joinMemory(share, row, futexLocks, share.rings === undefined ? undefined : trace);
+    const reclaim =
+      memory !== undefined && on.has("KSWAPD")
+        ? attachReclaim(memory.mm, { shrinkers: [cacheShrinker(() => pages?.cache)] }, share.mm)
+        : undefined;
+    if (memory !== undefined) memory.mm.hooks = { ...memory.mm.hooks, compact: () => false };
     let heardLast = 0;
     const line = {
       wait(timeoutNs: number): boolean {
@@ -132,9 +134,9 @@ async function main(): Promise<void> {
         tasks: rows,
       });
     if (on.has("EXT4")) {
-      pages = bootPageCache(memory, machine, named(EVICT_POLICIES, start.evict), seed);
+      pages = bootPageCache(memory!, machine, named(EVICT_POLICIES, start.evict), seed);
       const options = start.mount === undefined ? {} : { options: start.mount };
-      const mounted: Ext4 | Refusal = mountDisk({ disk: disk!, memory, pages, machine, idle, ...options });
+      const mounted: Ext4 | Refusal = mountDisk({ disk: disk!, memory: memory!, pages, machine, idle, ...options });
       if (isRefusal(mounted)) {
         smp.stop(Stop.Failed);
         answer({ kind: "refused", errno: mounted.errno, reason: mounted.reason });
@@ -166,7 +168,7 @@ async function main(): Promise<void> {
       smp,
       now,
       refaults,
-      compaction: on.has("COMPACTION") ? compaction : undefined,
+      compaction: on.has("COMPACTION") ? reclaim?.compaction : undefined,
       disk,
       pages,
       ext4,
@@ -206,7 +208,6 @@ async function main(): Promise<void> {
     const rowsOf = kernelRows(share, starts);
     const { sumExec } = sched.task;
     const threads = new StorageTasks({ rows: rowsOf, cpu: row, now, trace, sumExec, times: times.tasks });
-    const compacts = on.has("COMPACTION");
     loop = new StorageLoop({
       tables,
       smp,
@@ -218,12 +219,12 @@ async function main(): Promise<void> {
       refaults,
       figures,
       threads,
-      vmscan: on.has("KSWAPD") ? vmscan : undefined,
+      vmscan: reclaim?.vmscan,
       idle,
       rest,
       kswapdRests: () => {
-        if (!compacts) return;
-        compaction.wake(vmscan.order);
+        if (!on.has("COMPACTION")) return;
+        reclaim!.compaction.wake(reclaim!.vmscan.order);
         wakeThread(tables.sleepers, rowsOf.get(KCOMPACTD)!);
       },
     });
@@ -239,7 +240,7 @@ async function main(): Promise<void> {
       descriptors: vfs.openFiles(),
       vfsTasks: vfs.taskCount(),
       cachedPages: pages?.cache.cached() ?? 0,
-      reserved: ext4 === undefined ? 0 : memory.reserved(),
+      reserved: ext4 === undefined ? 0 : memory!.reserved(),
     });
   } catch (thrown) {
     smp.stop(Stop.Failed);

@@ -112,6 +112,21 @@ describe("a parallel machine runs", () => {
     },
   );
 
+  it.each([
+    { features: [] },
+    { features: ["PSI", "TMPFS", "PROC", "SYSFS"] },
+    { features: ["MM", "BLOCK"] },
+    { features: ["MM", "BLOCK", "EXT4"] },
+  ] as const)("with $features alone", { timeout: TIMEOUT }, async ({ features }) => {
+    const { machine } = await open("first", { features });
+    await machine.run(60);
+    expect(machine.live).toBe(0);
+    const { problems, figures } = await machine.stop();
+    expect(problems).toEqual([]);
+    expect(figures.memory === null).toBe(features.length === 0 || features[0] !== "MM");
+    expect(figures.calls.find(({ name }) => name === "pwrite64")!.count).toBe(40);
+  });
+
   it("userspace's file servers, and keeps what they were promised", { timeout: TIMEOUT }, async () => {
     const report = await soak({ ...options("x", { workload: "fileserver", disk: "new:64M" }), seconds: 2 });
     expect(report.problems).toEqual([]);
