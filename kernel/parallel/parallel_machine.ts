@@ -269,7 +269,7 @@ export class ParallelMachine {
   }
 
   async stop(): Promise<MachineResult> {
-    this.#port.move(Life.Run, Life.Stop);
+    this.#port.move(Life.Run, Life.Sum);
     await this.#supervised;
     this.#rethrow();
     return this.#result();

@@ -6,11 +6,12 @@
  *   BELL       counts what the storage worker should look at: calls, interrupts, kills, the end. A futex
  *   child[p]   of a clone: the VFS's row for the child
  *
- *   life       Boot -> Run -> Stop (tasks end, the disk is unmounted) -> Over
+ *   life       Boot -> Run -> Sum (it is to stop; what has happened is summed up while tasks still run) -> Stop (tasks end,
+ *              the disk is unmounted) -> Over
  */
 import type { Arena } from "../lib/arena.ts";
 
-export const Life = { Boot: 0, Run: 1, Stop: 2, Over: 3 } as const;
+export const Life = { Boot: 0, Run: 1, Sum: 2, Stop: 3, Over: 4 } as const;
 
 const LINE = 16;
 const BELL = 0;
@@ -60,6 +61,11 @@ export class StoragePort {
 
   get life(): number {
     return Atomics.load(this.words, LIFE);
+  }
+
+  /** Programs go on. */
+  get runs(): boolean {
+    return this.life < Life.Stop;
   }
 
   /** Goes from one to the next; false: it stood elsewhere. */

@@ -31,7 +31,6 @@ import { SIGCHLD, taskCalls } from "../syscall/task.ts";
 import { YIELDS } from "../task.ts";
 import type { RacingCode } from "../task.ts";
 import { Wait } from "../wait.ts";
-import { Life } from "./port.ts";
 import type { StoragePort } from "./port.ts";
 import type { Tables } from "./share.ts";
 import type { Sleepers } from "./sleepers.ts";
@@ -66,6 +65,7 @@ export class RacingTasks implements RacingCode, CallKernel {
   readonly allExited = false;
   /** Wakes that were found missing by audit(), and mended. */
   lost = 0;
+  readonly #killParts: KillParts;
   readonly #sched: Sched;
   readonly #sleepers: Sleepers;
   readonly #port: StoragePort;
@@ -98,6 +98,7 @@ export class RacingTasks implements RacingCode, CallKernel {
     this.#sleepers = sleepers;
     this.#port = port;
     this.#trace = tables.trace;
+    this.#killParts = { ...tables, cpu };
     this.computed = times.computed;
     this.#begins = (p) => times.begins(p);
     this.#cpu = cpu;
@@ -167,7 +168,7 @@ export class RacingTasks implements RacingCode, CallKernel {
 
   /** A task that is to end does so as soon as it can; who waits gives up. */
   kill(p: number, signal: number): void {
-    killTask(this.processes, this.#sleepers, this.#port, p, signal);
+    killTask(this.#killParts, p, signal);
   }
 
   // --- RacingCode ---
@@ -229,7 +230,7 @@ export class RacingTasks implements RacingCode, CallKernel {
 
   /** The program's next word; true: it computes, false: it makes a call. */
   #ask(p: number): boolean {
-    const runNs = this.#user.ask(p, this.#port.life === Life.Run);
+    const runNs = this.#user.ask(p, this.#port.runs);
     if (runNs >= 0) {
       this.#runNs = runNs;
       return true;
@@ -366,12 +367,18 @@ export function wakeThread(sleepers: Sleepers, p: number): void {
   });
 }
 
+export interface KillParts extends Pick<Tables, "processes" | "sleepers" | "port" | "trace"> {
+  /** Whose worker kills. */
+  readonly cpu: number;
+}
+
 /** By whoever; a task that waits for storage is told by the storage worker. */
-export function killTask(processes: Processes, sleepers: Sleepers, port: StoragePort, p: number, signal: number): void {
+export function killTask({ processes, sleepers, port, trace, cpu }: KillParts, p: number, signal: number): void {
   sleepers.locked(() => {
     if (processes.killed[p] !== 0 || processes.kind[p] !== Kind.User) return;
     // Who ends already has its status.
     processes.killed[p] = processes.phase[p] === Phase.Exiting ? -signal : signal;
+    trace(SysEv.Kill, cpu, p, signal, 0, 0);
     const channel = sleepers.waits.channel[p];
     if (channel === Wait.Storage) port.ring();
     else if (channel !== Wait.None) sleepers.wake(p, WakeContext.Task);

@@ -172,6 +172,10 @@ export class StorageLoop implements CallKernel {
       disk?.queue.unplug();
       moved = this.#complete() || moved;
       this.#publish();
+      if (port.life === Life.Sum) {
+        this.figures = this.#parts.figures();
+        port.move(Life.Sum, Life.Stop);
+      }
       if (port.life === Life.Stop && this.#stops()) return;
       if (moved) continue;
       threads.takes("");
@@ -384,10 +388,10 @@ export class StorageLoop implements CallKernel {
     const { processes } = this;
     if (!this.#killed) {
       this.#killed = true;
-      this.figures = this.#parts.figures();
       this.#stopBy = this.now() + STOP_NS_MAX;
+      const { tables, row } = this.#parts;
       for (let p = 1; p < processes.rows; p++)
-        if (processes.kind[p] === Kind.User) killTask(processes, this.#sleepers, this.#port, p, SIGTERM);
+        if (processes.kind[p] === Kind.User) killTask({ ...tables, cpu: row }, p, SIGTERM);
     }
     assert(this.now() < this.#stopBy, "stop: tasks do not end");
     if (this.#port.live > 0) return false;

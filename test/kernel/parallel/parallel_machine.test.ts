@@ -59,7 +59,7 @@ describe("a parallel machine runs", () => {
     expect(problems).toEqual([]);
     const { sched, tasks, calls } = figures;
     expect(sched.user + sched.system + sched.steal + sched.iowait + sched.idle).toBeCloseTo(1, 1);
-    expect(sched.forks).toBeGreaterThanOrEqual(16 + 9);
+    expect(sched.forks).toBeGreaterThanOrEqual(8 + 9);
     const of = (name: string): (typeof tasks)[number] => tasks.find((row) => row.name === name)!;
     expect(of("hog").tasks).toBe(2);
     expect(of("hog").userMs).toBeGreaterThan(0);
@@ -70,7 +70,7 @@ describe("a parallel machine runs", () => {
     expect(figures.pressure!.io.someUs).toBeGreaterThan(0);
     expect(figures.pressure!.cpu.someUs).toBeGreaterThan(0);
     const counts = new Map(calls.map(({ name, count }) => [name, count]));
-    expect([counts.get("clone"), counts.get("nanosleep")]).toEqual([16, 80]);
+    expect([counts.get("clone"), counts.get("nanosleep")]).toEqual([8, 40]);
     for (const row of calls) expect(row.maxUs).toBeGreaterThanOrEqual(row.meanUs);
     // The way in is counted on a CPU, the answer of an fsync by the storage worker.
     expect(counts.get("fsync")).toBeGreaterThan(0);

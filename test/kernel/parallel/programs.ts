@@ -335,8 +335,8 @@ export const counted = workload("counted", () => [
   ...many(2, syncer, [1e9]),
   ...many(2, hog, [1e9]),
   ...many(1, stuckReader, []),
-  ...many(2, parent, [8]),
-  ...many(2, sleeper, [40]),
+  ...many(2, parent, [4]),
+  ...many(2, sleeper, [20]),
 ]);
 /** More tasks than fit at once, and children whose windows need blocks between their frames. */
 export const crowded = workload("crowded", ({ memoryBytes }) => [
@@ -352,10 +352,10 @@ export const hungry = workload("hungry", ({ memoryBytes }) => [
 export const broken = workload("broken", () => [...many(2, hog, [1e9]), ...many(1, breaker, [])]);
 export const loops = workload("loops", () => [...many(2, hog, [1e9]), ...many(1, looper, [])]);
 export const looks = workload("looks", () => [
-  ...many(1, looker, [10]),
+  ...many(1, looker, [2]),
   ...many(1, syncer, [1e9]),
-  ...many(2, hog, [1e9]),
-  ...many(2, parent, [1e9]),
+  ...many(1, hog, [1e9]),
+  ...many(1, parent, [1e9]),
 ]);
 export const none = workload("none", () => []);
 export const asleep = workload("asleep", () => many(4, sleeper, [1e9]));
