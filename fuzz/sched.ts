@@ -108,7 +108,9 @@ function checkCase(seed: number, given?: PolicyFactory): string | undefined {
   const honest = given !== undefined || kind < HONEST.length;
   const tasks = 1 + nextBelow(state, 40);
   try {
-    const rig = new SchedRig({ seed, cpus, tasks, policy, affinity: nextBelow(state, 2) === 0 });
+    const affinity = nextBelow(state, 2) === 0;
+    const others = nextBelow(state, 2) === 0 ? { others: HONEST } : {};
+    const rig = new SchedRig({ seed, cpus, tasks, policy, affinity, ...others });
     const seen = new Float64Array(rig.sched.tasksMax);
     for (let step = 0; step < STEPS; step++) {
       rig.step();

@@ -25,6 +25,8 @@ export interface RigOptions {
   readonly tasks: number;
   readonly policy: PolicyFactory;
   readonly fallback?: PolicyFactory;
+  /** Now and then another of all policies takes over. */
+  readonly others?: readonly PolicyFactory[];
   readonly trace?: EventSink;
   /** Some tasks may use some CPUs only. */
   readonly affinity?: boolean;
@@ -36,6 +38,7 @@ const TICK_NS = 4_000_000;
 const STEP_NS = 3_000_000;
 const NICES = 40;
 const SETTLE_ROUNDS_MAX = 100;
+const SWITCH_EVERY = 16;
 /** Operations and how often each comes. */
 const MIX = [
   ["advance", 24],
@@ -63,7 +66,7 @@ export class SchedRig {
     this.#options = options;
     this.#random = prng(options.seed);
     const rows = options.tasks + 1;
-    const arena = new Arena(new SharedArrayBuffer(2 ** 20 + rows * 1000 + options.cpus * (2 ** 17 + rows * 16)));
+    const arena = new Arena(new SharedArrayBuffer(2 ** 20 + rows * 1000 + options.cpus * (2 ** 17 + rows * 40)));
     this.sched = createSched(
       arena,
       {
@@ -72,6 +75,7 @@ export class SchedRig {
         tickNs: TICK_NS,
         policy: options.policy,
         fallback: options.fallback ?? cfs,
+        ...(options.others === undefined ? {} : { others: options.others }),
       },
       {
         now: () => nanos(this.time[0]!),
@@ -89,6 +93,8 @@ export class SchedRig {
   step(): Operation {
     const operation = DECK[this.below(DECK.length)]!;
     this.#do(operation);
+    const { others } = this.#options;
+    if (others !== undefined && this.below(SWITCH_EVERY) === 0) this.sched.switchTo(this.below(2 + others.length));
     for (const cpu of this.asked) if (this.below(4) !== 0) this.#schedule(cpu, TaskLeft.Preempted);
     return operation;
   }

@@ -19,7 +19,7 @@ import { virtualMachine } from "./machine.ts";
 import type { VirtualMachine } from "./machine.ts";
 import type { EventHash } from "./observe/hash.ts";
 import type { EventLog } from "./observe/event_log.ts";
-import type { System } from "./system.ts";
+import type { NamedPolicy, System } from "./system.ts";
 import type { LoadAverage } from "./fs/pseudo/proc_sched.ts";
 import { systemView } from "./machine_view.ts";
 import type { MachineParts, MachineView } from "./machine_view.ts";
@@ -83,7 +83,9 @@ export interface MachineConfig extends CommonConfig {
 
 /** What the steps fill. What has a value here from the start is the default that stays when nothing replaces it. */
 interface Slots {
-  policy: PolicyFactory;
+  policy: NamedPolicy;
+  /** Those that can be chosen later, beside that and cfs. */
+  others: readonly NamedPolicy[];
   log: EventLog | undefined;
   hash: EventHash | undefined;
   machine: VirtualMachine | undefined;
@@ -111,6 +113,7 @@ type Steps<Config> = readonly {
   readonly start: (slots: Slots, config: Config, on: ReadonlySet<Feature>) => void | Promise<void>;
 }[];
 
+const CFS: NamedPolicy = { name: "cfs", factory: cfs };
 const TICK_NS = 4_000_000;
 const ROWS = 256;
 const TMP_PAGES = 1024;
@@ -145,21 +148,24 @@ const POLICIES: Steps<CommonConfig> = [
     name: "sched: fifo",
     feature: "SCHED_FIFO",
     start: async (slots) => {
-      slots.policy = (await import("../sched/policies/fifo.ts")).fifo;
+      const { fifo } = await import("../sched/policies/fifo.ts");
+      slots.policy = { name: "fifo", factory: fifo };
     },
   },
   {
     name: "sched: round robin",
     feature: "SCHED_RR",
     start: async (slots) => {
-      slots.policy = (await import("../sched/policies/rr.ts")).rr;
+      const { rr } = await import("../sched/policies/rr.ts");
+      slots.policy = { name: "rr", factory: rr };
     },
   },
   {
     name: "sched: eevdf",
     feature: "SCHED_EEVDF",
     start: async (slots) => {
-      slots.policy = (await import("../sched/policies/eevdf.ts")).eevdf;
+      const { eevdf } = await import("../sched/policies/eevdf.ts");
+      slots.policy = { name: "eevdf", factory: eevdf };
     },
   },
   {
@@ -167,7 +173,7 @@ const POLICIES: Steps<CommonConfig> = [
     feature: "SCHED_CUSTOM",
     start: (slots, config) => {
       assert(config.policy !== undefined, "boot: SCHED_CUSTOM without a policy");
-      slots.policy = config.policy;
+      slots.policy = { name: "custom", factory: config.policy };
     },
   },
 ];
@@ -185,7 +191,7 @@ export const STEPS: Steps<BootConfig> = [
       slots.world = new LockstepWorld(slots.machine!, {
         ...clocks(slots, config),
         cpus: config.cpus,
-        policy: slots.policy,
+        policy: slots.policy.factory,
         fallback: cfs,
         workload: config.workload,
         costs: config.costs,
@@ -225,12 +231,16 @@ async function procParts(
   newLoad: (now: number) => LoadAverage,
 ): Promise<ProcParts> {
   const { ELEVATORS } = await import("../drivers/block/elevator/index.ts");
-  const policies = ["fifo", "rr", "eevdf", "custom"];
+  const system = slots.system!;
   return {
-    view: systemView(slots.system!, config.cpus, machineParts(slots)),
+    view: systemView(system, config.cpus, machineParts(slots)),
     seed: config.seed,
     features: [...on].sort(),
-    policy: policies.find((name) => on.has(`SCHED_${name.toUpperCase()}` as Feature)) ?? "cfs",
+    policy: {
+      names: system.policyNames(),
+      current: () => system.policy(),
+      set: (name) => system.setPolicy(name),
+    },
     load: newLoad(slots.machine!.time[0]!),
     elevators:
       config.elevator === undefined || ELEVATORS.includes(config.elevator)
@@ -244,6 +254,16 @@ async function procParts(
 export const MACHINE_STEPS: Steps<MachineConfig> = [
   ...EVENTS,
   ...POLICIES,
+  {
+    name: "sched: the other policies",
+    feature: "SCHED_SWITCH",
+    start: async (slots) => {
+      const { eevdf, fifo, rr } = await import("../sched/index.ts");
+      slots.others = Object.entries({ eevdf, fifo, rr })
+        .map(([name, factory]) => ({ name, factory }))
+        .filter(({ name }) => name !== slots.policy.name);
+    },
+  },
   {
     name: "trace: whoever listens",
     start: (slots) => {
@@ -285,8 +305,7 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
         seed: config.seed,
         cpus,
         rows,
-        policy: slots.policy,
-        fallback: cfs,
+        policies: [slots.policy, CFS, ...slots.others],
         costs: config.costs,
         metrics: on.has("SCHED_STATS"),
         extraBytes: TaskTimes.bytes(rows, cpus),
@@ -484,7 +503,8 @@ async function take<Config extends CommonConfig>(
   const on = resolveFeatures(config.features);
   assert(on.has("SCHED_CUSTOM") || config.policy === undefined, "boot: a policy is given but SCHED_CUSTOM is off");
   const slots: Slots = {
-    policy: cfs,
+    policy: CFS,
+    others: [],
     log: undefined,
     hash: undefined,
     machine: undefined,

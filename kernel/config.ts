@@ -12,6 +12,7 @@ export const FEATURES = {
   SCHED_RR: { needs: [], help: "policy rr" },
   SCHED_EEVDF: { needs: [], help: "policy eevdf; cfs is always there, as the default and the fallback" },
   SCHED_CUSTOM: { needs: [], help: "a policy given as a function: the user's own" },
+  SCHED_SWITCH: { needs: ["SYSFS"], help: "the policies of the house can be chosen while the machine runs" },
   MM: { needs: [], help: "page allocator; brk, mmap, munmap, madvise" },
   KSWAPD: { needs: ["MM"], help: "reclaim in the background, direct reclaim, the OOM killer" },
   COMPACTION: { needs: ["MM", "KSWAPD"], help: "compaction, direct and by kcompactd" },
@@ -28,6 +29,7 @@ export type Feature = keyof typeof FEATURES;
 export const MACHINE_FEATURES: readonly Feature[] = [
   "EVENT_HASH",
   "SCHED_STATS",
+  "SCHED_SWITCH",
   "MM",
   "KSWAPD",
   "COMPACTION",

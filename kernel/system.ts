@@ -8,13 +8,14 @@
  * - run(untilNs, steps)   as the loop's
  * - stop()                orderly shutdown: tasks end, files are closed, file systems unmounted. 0, or an errno
  */
-import { EAGAIN, EIO, isErr } from "./abi/errno.ts";
+import { EAGAIN, EINVAL, EIO, isErr } from "./abi/errno.ts";
 import { SysEv, TaskLeft } from "./abi/events.ts";
 import type { EventSink } from "./abi/machine.ts";
 import type { UserStart } from "./abi/program.ts";
 import { USER_BYTES } from "./abi/program.ts";
 import type { TaskStalls } from "./abi/reclaim.ts";
 import type { PolicyFactory } from "./abi/sched.ts";
+import type { Errno } from "./abi/units.ts";
 import { assert } from "./lib/assert.ts";
 import { Arena } from "./lib/arena.ts";
 import { noLocks } from "./lib/lock_ops.ts";
@@ -37,8 +38,13 @@ import { Wait, WaitQueues } from "./wait.ts";
 import type { Disk } from "./wire_disk.ts";
 import { unmountTree } from "./wire_files.ts";
 import type { Tree } from "./wire_files.ts";
-import { createSched, SchedMetrics } from "../sched/index.ts";
+import { checkSched, createSched, SchedMetrics } from "../sched/index.ts";
 import type { Costs, Sched } from "../sched/index.ts";
+
+export interface NamedPolicy {
+  readonly name: string;
+  readonly factory: PolicyFactory;
+}
 
 export interface SystemConfig {
   readonly machine: VirtualMachine;
@@ -48,8 +54,8 @@ export interface SystemConfig {
   readonly cpus: number;
   /** Rows of the task table: tasks alive and dead, kernel tasks, idle row 0. */
   readonly rows: number;
-  readonly policy: PolicyFactory;
-  readonly fallback: PolicyFactory;
+  /** First the one that rules, then cfs, the fallback, then whatever else can be chosen. */
+  readonly policies: readonly NamedPolicy[];
   readonly costs: Costs;
   readonly tickNs: number;
   readonly tickPhaseNs: number;
@@ -94,15 +100,16 @@ export class System {
   #endsSeen = 0;
 
   constructor(config: SystemConfig) {
-    const { machine, cpus, rows, policy, fallback, tickNs, costs, taskMemory } = config;
+    const { machine, cpus, rows, policies, tickNs, costs, taskMemory } = config;
     const { time } = machine;
     this.#config = config;
     const arena = (this.arena = new Arena(new SharedArrayBuffer(systemBytes(config))));
     this.metrics = config.metrics ? new SchedMetrics(arena, cpus, rows) : undefined;
     const pending = arena.u8(cpus + 1);
+    const [policy, fallback, ...others] = policies.map(({ factory }) => factory);
     this.sched = createSched(
       arena,
-      { cpus, tasksMax: rows, tickNs, policy, fallback },
+      { cpus, tasksMax: rows, tickNs, policy: policy!, fallback: fallback!, others },
       {
         now: machine.now,
         trace: config.trace,
@@ -189,6 +196,25 @@ export class System {
     this.#threads = { ...this.#threads, [thread.name]: p };
     this.#loop.startAt(p, this.#config.machine.time[0]!);
     return p;
+  }
+
+  /** Names of the policies that can rule, each once. */
+  policyNames(): readonly string[] {
+    return [...new Set(this.#config.policies.map(({ name }) => name))].sort();
+  }
+
+  /** Name of the one that rules. */
+  policy(): string {
+    return this.#config.policies[this.sched.rules()]!.name;
+  }
+
+  /** 0, or EINVAL: there is no such policy, or it does not come up. */
+  setPolicy(name: string): 0 | Errno {
+    if (name === this.policy()) return 0;
+    const n = this.#config.policies.findIndex((policy) => policy.name === name);
+    const result = n < 0 ? EINVAL : this.sched.switchTo(n);
+    checkSched(this.sched);
+    return result;
   }
 
   /** Wakes a kernel task that has nothing to do; one that is not there is nobody. */
@@ -323,8 +349,8 @@ export class System {
 }
 
 /** Enough for every table of the machine. */
-function systemBytes({ cpus, rows, taskMemory, extraBytes }: SystemConfig): number {
-  const sched = 256 * KIB + rows * 600 + cpus * 128 * KIB + (cpus + 16) * rows * 12;
+function systemBytes({ cpus, rows, policies, taskMemory, extraBytes }: SystemConfig): number {
+  const sched = 256 * KIB + rows * 600 + cpus * 128 * KIB + (cpus + 16) * rows * (8 + 4 * policies.length);
   return (
     sched + Processes.bytes(rows, taskMemory.frames) + WaitQueues.bytes(rows) + Executor.bytes(rows, cpus) + extraBytes
   );

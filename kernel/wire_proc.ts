@@ -14,7 +14,7 @@ import { pidDirs } from "./fs/pseudo/proc_pid.ts";
 import { LOAD_WORDS, LoadAverage, schedNodes } from "./fs/pseudo/proc_sched.ts";
 import type { LiveDirs, PseudoNode } from "./fs/pseudo/pseudo_fs.ts";
 import { blockSysNodes, ext4SysNodes, machineSysNodes, schedSysNodes, vmNodes } from "./fs/pseudo/sys_nodes.ts";
-import type { Tunable } from "./fs/pseudo/sys_nodes.ts";
+import type { Choice, Tunable } from "./fs/pseudo/sys_nodes.ts";
 import { setReadAhead } from "./fs/ext4/rows.ts";
 import type { MachineView } from "./machine_view.ts";
 import { Kind } from "./process.ts";
@@ -28,7 +28,8 @@ export interface ProcParts {
   readonly view: MachineView;
   readonly seed: number;
   readonly features: readonly string[];
-  readonly policy: string;
+  /** Of the scheduler. */
+  readonly policy: Choice;
   readonly load: LoadAverage;
   /** Those that can be chosen, the one it was booted with among them. */
   readonly elevators: readonly Elevator[];
@@ -231,7 +232,7 @@ export function sysNodes(parts: ProcParts): readonly PseudoNode[] {
   const { view, policy, seed, features } = parts;
   const { disk, ext4, world } = view;
   return [
-    ...schedSysNodes({ names: [policy], current: () => policy }),
+    ...schedSysNodes(policy),
     ...machineSysNodes({ seed, features, world }),
     ...(disk === undefined ? [] : queueNodes(disk, parts)),
     ...(ext4 === undefined ? [] : ext4SysNodes({ errorsCount: () => ext4.errorsSeen })),

@@ -8,6 +8,7 @@
  * - schedule(cpu, left)        the CPU's task stops as `left` says, the next one is picked: its row, 0 for idle
  * - tick(cpu)                  the periodic accounting; may ask for a new pick
  * - setNice                    a task's weight changes, wherever it stands (renice.ts)
+ * - switchTo(n)                another policy rules from now on (rule.ts)
  * - watchdog()                 throws out a policy that lets a task wait too long (eject.ts)
  *
  * Invariants (checkSched): a Queued task is on exactly one queue, the policy's or a dispatch queue; a Running one is
@@ -21,6 +22,7 @@ import { Ev, TaskLeft } from "../kernel/abi/events.ts";
 import { DISPATCH_LOOPS_MAX, DSQS_MAX } from "../kernel/abi/limits.ts";
 import * as abi from "../kernel/abi/sched.ts";
 import type { PolicyFactory, SchedKernel, SchedPolicy } from "../kernel/abi/sched.ts";
+import type { Errno } from "../kernel/abi/units.ts";
 import type { Arena } from "../kernel/lib/arena.ts";
 import { assert } from "../kernel/lib/assert.ts";
 import { balancer } from "./balance.ts";
@@ -30,10 +32,12 @@ import { ejection } from "./eject.ts";
 import { schedKernel } from "./helpers.ts";
 import type { SchedMetrics } from "./metrics.ts";
 import { moves } from "./moves.ts";
-import { fail, wellFormed } from "./policy_error.ts";
+import { fail } from "./policy_error.ts";
+import { PolicyMemory } from "./policy_memory.ts";
 import { renice, weigh } from "./renice.ts";
+import { ruling, switching } from "./rule.ts";
 import { PREEMPT, RESCHED, runQueues } from "./run_queue.ts";
-import { FREE_ROW, EPOCH, SHARED_WORDS, TABLE_LOCK } from "./state.ts";
+import { EJECTED, FREE_ROW, RULES, SHARED_WORDS, TABLE_LOCK } from "./state.ts";
 import type { SchedState, SchedWorld } from "./state.ts";
 import { CpuTable, cpuAt, moved, TaskState, TaskTable } from "./table.ts";
 
@@ -56,6 +60,8 @@ export interface SchedConfig {
   readonly policy: PolicyFactory;
   /** Takes over when the policy is ejected; always one of ours. */
   readonly fallback: PolicyFactory;
+  /** Others that can be switched to. */
+  readonly others?: readonly PolicyFactory[];
 }
 
 export const NO_PARENT = -1;
@@ -67,7 +73,11 @@ export interface Sched extends SchedKernel {
   readonly metrics: SchedMetrics | undefined;
   /** The one that rules. */
   readonly policy: () => SchedPolicy;
-  /** True when the policy that was asked for no longer rules, and why, as text, in the instance that saw it. */
+  /** Its number: 0 is the one that was asked for, 1 the fallback, then the others. */
+  readonly rules: () => number;
+  /** Another policy rules from now on: 0, or EINVAL when it does not come up. Not from within a policy. */
+  readonly switchTo: (policy: number) => 0 | Errno;
+  /** True when a policy was thrown out, and why, as text, in the instance that saw it. */
   readonly ejected: () => boolean;
   readonly ejectMessage: () => string;
 
@@ -122,7 +132,7 @@ export function createSched(arena: Arena, config: SchedConfig, world: SchedWorld
     policy: NO_POLICY,
     epoch: 0,
     ejectMessage: "",
-    initialised: false,
+    memory: undefined,
     dispatchCpu: -1,
     inserted: 0,
     calls: 0,
@@ -135,8 +145,11 @@ export function createSched(arena: Arena, config: SchedConfig, world: SchedWorld
   };
   const rq = runQueues(s);
   const move = moves(s, rq);
-  const { kernel, account } = schedKernel(s, arena, rq, move.moveTo);
-  const eject = ejection(s, rq, move);
+  const { kernel, account } = schedKernel(s, rq, move.moveTo);
+  const factories = [config.policy, config.fallback, ...(config.others ?? [])];
+  const memories = factories.map(() => new PolicyMemory(arena, dsqs, (tasksMax + 1) * 4));
+  const rule = ruling(s, { kernel, factories, memories }, rq, move);
+  const eject = ejection(s, rq, rule);
   const balance = balancer(s, rq, move.migrate);
   const setNice = renice(s, rq, move, eject, account);
   const { lock, unlock, someIdle } = rq;
@@ -145,10 +158,8 @@ export function createSched(arena: Arena, config: SchedConfig, world: SchedWorld
   const { mayUse } = task;
   const global = cpus;
 
-  policies.push(wellFormed(config.policy(kernel)), wellFormed(config.fallback(kernel)));
+  for (const policy of factories.keys()) rule.comeUp(policy);
   s.policy = policies[0]!;
-  for (const policy of policies) policy.init?.();
-  s.initialised = true;
 
   // --- tasks come and go ---
 
@@ -165,7 +176,7 @@ export function createSched(arena: Arena, config: SchedConfig, world: SchedWorld
         wokenAt[p] = -1;
         weigh(task, p, niceOf);
         state[p] = step(state[p]!, Sleeping);
-        for (const policy of policies) policy.initTask?.(p);
+        s.policy.initTask?.(p);
         s.policy.enable?.(p);
         return p;
       }
@@ -185,7 +196,6 @@ export function createSched(arena: Arena, config: SchedConfig, world: SchedWorld
     } catch (thrown) {
       eject.caught(thrown, "exitTask");
     }
-    for (const policy of policies) if (policy !== s.policy) eject.quietly(() => policy.exitTask?.(p));
     state[p] = step(state[p]!, Free);
     shared[FREE_ROW] = Math.min(shared[FREE_ROW]!, p - 1);
     unlock(home);
@@ -443,7 +453,9 @@ export function createSched(arena: Arena, config: SchedConfig, world: SchedWorld
     dsqs,
     metrics,
     policy: () => s.policy,
-    ejected: () => shared[EPOCH] !== 0,
+    rules: () => shared[RULES]!,
+    switchTo: switching(s, rq, rule, eject, account),
+    ejected: () => shared[EJECTED] !== 0,
     ejectMessage: () => s.ejectMessage,
     addTask,
     removeTask,

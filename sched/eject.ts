@@ -6,18 +6,17 @@
  * - sync()                   before each entry, no lock held: makes the change of policy that was asked
  * - watchdog()               looks for a task that waits beyond the policy's time-out
  *
- * The change stops the world by taking every run queue, and rebuilds all queues under the fallback, which rules to the
- * end; a fallback that errs is a panic.
+ * The change stops the world by taking every run queue, and the fallback rules (rule.ts) until another is chosen; a
+ * fallback that errs is a panic.
  */
 import { Ev, EjectReason } from "../kernel/abi/events.ts";
 import { WATCHDOG_NS_MAX } from "../kernel/abi/limits.ts";
-import * as abi from "../kernel/abi/sched.ts";
 import { KernelPanic } from "../kernel/lib/assert.ts";
-import type { Moves } from "./moves.ts";
 import { PolicyError } from "./policy_error.ts";
+import type { Rule } from "./rule.ts";
 import { RESCHED } from "./run_queue.ts";
 import type { RunQueues } from "./run_queue.ts";
-import { EJECT_ASKED, EPOCH } from "./state.ts";
+import { EJECT_ASKED, EJECTED, FALLBACK, RULES } from "./state.ts";
 import type { SchedState } from "./state.ts";
 import { TaskState } from "./table.ts";
 
@@ -30,14 +29,12 @@ export interface Ejection {
   readonly asked: () => boolean;
   readonly sync: () => void;
   readonly watchdog: () => boolean;
-  /** Calls a leaving policy: its own farewell may fail too; it no longer matters. */
-  readonly quietly: (call: () => void) => void;
 }
 
-export function ejection(s: SchedState, rq: RunQueues, { putOn }: Moves): Ejection {
-  const { cpus, task, dsqs, shared, policies } = s;
+export function ejection(s: SchedState, rq: RunQueues, rule: Rule): Ejection {
+  const { cpus, task, shared } = s;
   const { now, trace, words } = s.world;
-  const { rows, state, waitSince, slice } = task;
+  const { rows, state, waitSince } = task;
 
   function caught(thrown: unknown, during: string): void {
     if (thrown instanceof KernelPanic) throw thrown;
@@ -47,7 +44,7 @@ export function ejection(s: SchedState, rq: RunQueues, { putOn }: Moves): Ejecti
   }
 
   function ask(message: string, reason: number, p: number, waitedMs: number): void {
-    if (s.policy === policies[1]) throw new KernelPanic(`fallback policy ${s.policy.name}: ${message}`);
+    if (shared[RULES] === FALLBACK) throw new KernelPanic(`fallback policy ${s.policy.name}: ${message}`);
     if (words.compareExchange(shared, EJECT_ASKED, 0, 1) !== 0) return;
     s.ejectMessage = message;
     trace(Ev.SchedEject, 0, reason, p, waitedMs, 0);
@@ -61,25 +58,10 @@ export function ejection(s: SchedState, rq: RunQueues, { putOn }: Moves): Ejecti
 
   function replace(): void {
     for (let cpu = 0; cpu < cpus; cpu++) rq.lock(cpu);
-    if (asked() && shared[EPOCH] === 0) {
-      const old = policies[0]!;
-      for (let p = 1; p < rows; p++) {
-        if (state[p] === TaskState.Free) continue;
-        dsqs.remove(p, task.dsq[p]!);
-        if (task.onRq[p] !== 0) rq.unlink(p, task.cpu[p]!);
-      }
-      quietly(() => old.exit?.());
-      shared[EPOCH] = 1;
-      rq.adopt();
-      for (let p = 1; p < rows; p++) {
-        if (state[p] === TaskState.Free) continue;
-        quietly(() => old.disable?.(p));
-        s.policy.enable?.(p);
-        slice[p] = 0;
-        waitSince[p] = now();
-        if (state[p] === TaskState.Queued) putOn(p, task.cpu[p]!, abi.ENQ_NEW);
-        else if (state[p] === TaskState.Running) s.policy.running?.(p);
-      }
+    if (asked() && shared[RULES] !== FALLBACK) {
+      shared[EJECTED] = 1;
+      rule.comeUp(FALLBACK);
+      rule.handOver(FALLBACK);
     }
     words.store(shared, EJECT_ASKED, 0);
     for (let cpu = cpus - 1; cpu >= 0; cpu--) rq.unlock(cpu);
@@ -97,7 +79,7 @@ export function ejection(s: SchedState, rq: RunQueues, { putOn }: Moves): Ejecti
     const home = rq.lockTask(longest);
     const waited = state[longest] === TaskState.Queued ? at - waitSince[longest]! : 0;
     rq.unlock(home);
-    if (waited > limit && s.policy !== policies[1]) {
+    if (waited > limit && shared[RULES] !== FALLBACK) {
       const waitedMs = Math.round(waited / 1e6);
       ask(`task ${longest} waited ${waitedMs} ms to run`, EjectReason.Stall, longest, waitedMs);
       sync();
@@ -105,13 +87,5 @@ export function ejection(s: SchedState, rq: RunQueues, { putOn }: Moves): Ejecti
     return true;
   }
 
-  return { caught, asked, sync, watchdog, quietly };
-}
-
-function quietly(call: () => void): void {
-  try {
-    call();
-  } catch (thrown) {
-    if (thrown instanceof KernelPanic) throw thrown;
-  }
+  return { caught, asked, sync, watchdog };
 }

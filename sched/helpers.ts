@@ -5,12 +5,12 @@
  * What selectCpu inserts is only noted: the task is not on a run queue yet, and LOCAL is the queue of the CPU it gets.
  */
 import { EjectReason } from "../kernel/abi/events.ts";
-import { DSQS_MAX, POLICY_CALLS_MAX } from "../kernel/abi/limits.ts";
+import { POLICY_CALLS_MAX } from "../kernel/abi/limits.ts";
 import * as abi from "../kernel/abi/sched.ts";
 import type { SchedKernel } from "../kernel/abi/sched.ts";
-import type { Arena } from "../kernel/lib/arena.ts";
 import { NO_DSQ } from "./dsq.ts";
 import { fail, PolicyError } from "./policy_error.ts";
+import type { PolicyMemory } from "./policy_memory.ts";
 import { PREEMPT, RESCHED } from "./run_queue.ts";
 import type { RunQueues } from "./run_queue.ts";
 import type { SchedState } from "./state.ts";
@@ -25,13 +25,9 @@ const GIVE_WAY = PREEMPT;
 const PICK = RESCHED;
 const rowOf = cpuAt;
 
-/** What the arena may lose to alignment. */
-const LINE_BYTES = 64;
-
 /** `moveTo`: task p was taken from a queue by `cpu`, whose lock guards it from here on. */
 export function schedKernel(
   s: SchedState,
-  arena: Arena,
   rq: RunQueues,
   moveTo: (p: number, cpu: number) => void,
 ): { readonly kernel: SchedKernel; readonly account: (cpu: number) => void } {
@@ -45,33 +41,11 @@ export function schedKernel(
   // --- tables ---
 
   /** Every CPU's instance takes the same memory in the same order, so nothing can be taken later. */
-  function mayTake(bytes: number): void {
-    if (s.initialised) fail("perTask, perCpu, words: only while the policy comes up");
-    const left = arena.buffer.byteLength - arena.usedBytes - LINE_BYTES;
-    if (!(bytes >= 0 && bytes <= left)) fail(`the policy asks for ${bytes} bytes of shared memory, ${left} are left`);
-  }
-
-  function perTask(): Float64Array {
-    mayTake(tasksMax * 8);
-    return arena.f64(tasksMax);
-  }
-
-  function perCpu(): Float64Array {
-    mayTake(cpus * 8);
-    return arena.f64(cpus);
-  }
-
-  function words(count: number): Int32Array {
-    mayTake(count * 4);
-    return arena.i32(count);
-  }
-
-  function createDsq(): number {
-    if (s.initialised) fail("createDsq: only while the policy comes up");
-    if (dsqs.full()) fail(`createDsq: a machine has at most ${DSQS_MAX} dispatch queues`);
-    mayTake((tasksMax + 1) * 4);
-    return dsqs.create();
-  }
+  const memory = (call: string): PolicyMemory => s.memory ?? fail(`${call}: only while the policy comes up`);
+  const perTask = (): Float64Array => memory("perTask").f64(tasksMax);
+  const perCpu = (): Float64Array => memory("perCpu").f64(cpus);
+  const words = (count: number): Int32Array => memory("words").i32(count);
+  const createDsq = (): number => memory("createDsq").dsq();
 
   // --- looking ---
 

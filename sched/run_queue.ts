@@ -9,7 +9,7 @@
  * The list is written under its CPU's lock; the masks and resched words by anybody, through the world's word operations.
  */
 import type { SchedState } from "./state.ts";
-import { EPOCH } from "./state.ts";
+import { EPOCH, RULES } from "./state.ts";
 import { cpuAt } from "./table.ts";
 
 // Hot code reads names of this module only: an imported binding is loaded and checked anew at each use.
@@ -51,7 +51,7 @@ export function runQueues(s: SchedState): RunQueues {
 
   function adopt(): void {
     s.epoch = shared[POLICY]!;
-    s.policy = s.policies[s.epoch]!;
+    s.policy = s.policies[shared[RULES]!]!;
     s.directDsq = 0;
   }
 

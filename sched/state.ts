@@ -12,6 +12,7 @@ import type { LockOps } from "../kernel/lib/lock_ops.ts";
 import type { WordOps } from "../kernel/lib/word_ops.ts";
 import type { DispatchQueues } from "./dsq.ts";
 import type { SchedMetrics } from "./metrics.ts";
+import type { PolicyMemory } from "./policy_memory.ts";
 import type { CpuTable, TaskTable } from "./table.ts";
 
 /** What the core needs from the world it runs in. */
@@ -27,10 +28,16 @@ export interface SchedWorld {
   readonly resched: (cpu: number) => void;
 }
 
-/** Words of `shared`: which policy rules (0: the one that was asked for), 1 when that is to end, the last row taken. */
+/** Number of the policy that takes over when one is ejected. */
+export const FALLBACK = 1;
+
+/** Words of `shared`: changes of policy so far, 1 when the one that rules is to be ejected, the last row taken. */
 export const EPOCH = 0;
 export const EJECT_ASKED = 1;
 export const FREE_ROW = 2;
+/** Which policy rules, and 1 when any was ejected. */
+export const RULES = 3;
+export const EJECTED = 4;
 /** Futex of the table's free rows, a cache line further. */
 export const TABLE_LOCK = 16;
 export const SHARED_WORDS = 32;
@@ -45,15 +52,15 @@ export interface SchedState {
   readonly dsqs: DispatchQueues;
   readonly metrics: SchedMetrics | undefined;
   readonly shared: Int32Array;
-  /** The one that was asked for, and the fallback; filled once. */
+  /** The one that was asked for, the fallback, and whatever else can be switched to. */
   readonly policies: SchedPolicy[];
-  /** Which of them rules, as this CPU's instance knows it. */
+  /** Which of them rules, as this CPU's instance knows it, after how many changes. */
   policy: SchedPolicy;
   epoch: number;
   /** Why the policy was thrown out, as text; set in the instance that saw it. */
   ejectMessage: string;
-  /** False while the policies come up. */
-  initialised: boolean;
+  /** Of the policy that comes up just now. */
+  memory: PolicyMemory | undefined;
   /** CPU whose operation runs in the policy, or -1. */
   dispatchCpu: number;
   /** Insertions since dispatch was entered. */

@@ -34,6 +34,8 @@ export const Ev = {
   Tick: 10,
   /** a task, which now runs another program; its new name is in the log's table. */
   SchedExec: 11,
+  /** a policy that rules from now on, b the one before, as numbers of the machine's list; c tasks that waited. */
+  SchedPolicy: 12,
   /** a file's handle, b page index, c slot. A page enters the page cache (mm_filemap_add_to_page_cache). */
   FilemapAdd: 112,
   /** a file's handle, b page index, c slot, d 1: it was evicted. A page leaves it (mm_filemap_delete_from_page_cache). */

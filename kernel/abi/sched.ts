@@ -6,6 +6,10 @@
  * Life of a task: initTask, enable; then for each wake-up selectCpu (may insert directly), runnable, enqueue; when a
  * CPU looks for work dispatch; running, tick..., stopping, and on going to sleep quiescent; at the end disable, exitTask.
  *
+ * When it takes over from another policy while the machine runs, it is made anew, over zeroed arrays. It gets initTask and
+ * enable for each task, then runnable and running for those that run, then runnable and enqueue (ENQ_NEW) for those that
+ * wait. When it is left: stopping and quiescent, dequeue, disable and exitTask, exit.
+ *
  * Look-up of the next task on a CPU: the previous one while it has slice left; the CPU's local queue; the global queue;
  * dispatch(), repeated while it inserts; keep the previous if it can run; idle.
  *

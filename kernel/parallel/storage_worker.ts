@@ -178,7 +178,7 @@ async function main(): Promise<void> {
       view,
       seed,
       features: [...on].sort(),
-      policy: sched.policy().name,
+      policy: { names: [sched.policy().name], current: () => sched.policy().name },
       load: times.load,
       elevators: ELEVATORS,
       rotational: start.rotational,

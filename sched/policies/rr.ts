@@ -11,6 +11,10 @@ export const roundRobin =
   (k) => ({
     name: "rr",
     enqueue: (p, flags) => k.dsqInsert(p, DSQ_GLOBAL, quantumNs, flags),
+    // One that ran when this policy came begins a quantum.
+    running: (p) => {
+      if (k.task.slice[p] === 0) k.task.slice[p] = quantumNs;
+    },
     // Nobody else waits: who runs has another quantum, not the core's default slice.
     dispatch: (_cpu, prev) => {
       if (prev !== 0) k.task.slice[prev] = quantumNs;

@@ -10,7 +10,7 @@ import { describe, expect, it } from "vitest";
 import { SchedRig } from "../../fuzz/sched_rig.ts";
 import type { PolicyFactory } from "../../kernel/abi/sched.ts";
 import { boot } from "../../kernel/worlds.ts";
-import { COSTS, Op, TaskState, checkSched, closedWorkload } from "../../sched/index.ts";
+import { COSTS, Op, TaskState, checkSched, closedWorkload, eevdf, fifo, rr } from "../../sched/index.ts";
 
 export interface PolicyPromise {
   /** Longest that one of so many hogs of nice 0 waits for its turn, ns; left out: there is no bound. */
@@ -56,6 +56,15 @@ export function policyContract(
       for (const cpus of [2, 5]) survives(policy, { seed: cpus, cpus, tasks: 16, affinity: true });
     });
 
+    clause("it comes and goes while the machine works, and no task is lost", () => {
+      for (const [cpus, tasks] of [
+        [1, 9],
+        [3, 16],
+        [16, 50],
+      ] as const)
+        survives(policy, { seed: cpus + tasks, cpus, tasks, affinity: cpus === 3, others: [fifo, rr, eevdf] });
+    });
+
     clause("no CPU idles while a task waits", () => {
       const rig = new SchedRig({ seed: 5, cpus: 4, tasks: 12, policy });
       const { sched } = rig;
@@ -97,6 +106,7 @@ export function policyContract(
 const TITLES: readonly string[] = [
   "no task is lost or runs twice, 1 to 64 CPUs, with forks, exits and changes of nice",
   "a task runs only where its affinity allows",
+  "it comes and goes while the machine works, and no task is lost",
   "no CPU idles while a task waits",
   "every hog gets its turn within the promise",
   "10,000 tasks",
@@ -108,6 +118,7 @@ interface Machine {
   readonly cpus: number;
   readonly tasks: number;
   readonly affinity?: boolean;
+  readonly others?: readonly PolicyFactory[];
 }
 
 function survives(policy: PolicyFactory, machine: Machine): void {

@@ -10,6 +10,7 @@ import type { MachineOptions, OpenMachine } from "../../../harness/machine/machi
 import { reportOf } from "../../../harness/machine/report.ts";
 import { loadWorkload } from "../../../harness/machine/workloads.ts";
 import { EINVAL } from "../../../kernel/abi/errno.ts";
+import { checkSched } from "../../../sched/index.ts";
 import { setter } from "./setter.ts";
 
 const OPTIONS: MachineOptions = {
@@ -85,5 +86,51 @@ describe("/sys/block/vda/queue, set while the machine works", () => {
     const { queue } = first.machine.booted.disk!;
     expect([queue.waiting, queue.inFlight]).toEqual([0, 0]);
     if (hasE2fsck) expect(e2fsck(first.machine.image)).toBe(0);
+  });
+});
+
+const POLICY = "/sys/kernel/sched/policy";
+
+describe("/sys/kernel/sched/policy, set while the machine works", () => {
+  const names = ["cfs", "rr", "custom", "eevdf\n", "fifo", "cfs", "fifo", "eevdf", "rr"];
+  const sets = names.map((name) => [POLICY, name] as const);
+
+  it.each(["mixed", "build"])("%s goes on under each, loses nobody, and happens the same twice", async (workload) => {
+    const seen = new Set<string>();
+    const look = ({ booted: { system } }: OpenMachine): void => {
+      seen.add(system.policy());
+      checkSched(system.sched);
+      system.processes.check();
+    };
+    const first = await ran(workload, sets, 60, look);
+    expect(first.results.length).toBeGreaterThan(50);
+    for (const [at, result] of first.results.entries())
+      expect(result).toBe(names[at % names.length] === "custom" ? EINVAL : names[at % names.length]!.length);
+    expect([...seen].sort()).toEqual(["cfs", "eevdf", "fifo", "rr"]);
+    expect((await ran(workload, sets, 60)).hash).toBe(first.hash);
+    const { sched } = first.machine.booted.system;
+    expect([sched.ejected(), sched.ejectMessage()]).toEqual([false, ""]);
+  });
+
+  it("a policy of the user's own is left and taken up again", async () => {
+    const policy = new URL("../../../examples/vtime.ts", import.meta.url).pathname;
+    const { program, results } = setter(
+      [
+        [POLICY, "eevdf"],
+        [POLICY, "custom"],
+      ],
+      500_000,
+    );
+    const machine = await openWith({ ...OPTIONS, policy }, [{ program }]);
+    const { system } = machine.booted;
+    expect([system.policy(), system.policyNames().join(" ")]).toEqual(["custom", "cfs custom eevdf fifo rr"]);
+    const seen: string[] = [];
+    for (let at = 1; at <= 10; at++) {
+      machine.run(machine.booted.machine.time[0]! + MS / 2);
+      if (seen.at(-1) !== system.sched.policy().name) seen.push(system.sched.policy().name);
+    }
+    expect(results.slice(0, 4)).toEqual([5, 6, 5, 6]);
+    expect(new Set(seen).size).toBe(2);
+    machine.stop();
   });
 });
