@@ -231,6 +231,7 @@ async function procParts(
   newLoad: (now: number) => LoadAverage,
 ): Promise<ProcParts> {
   const { ELEVATORS } = await import("../drivers/block/elevator/index.ts");
+  const { vmActs } = await import("./vm_acts.ts");
   const system = slots.system!;
   return {
     view: systemView(system, config.cpus, machineParts(slots)),
@@ -241,6 +242,8 @@ async function procParts(
       current: () => system.policy(),
       set: (name) => system.setPolicy(name),
     },
+    tunables: system.policyTunables(),
+    acts: vmActs(system, slots.memory?.mm.zones.length ?? 0, on.has("COMPACTION") ? slots.compaction : undefined),
     load: newLoad(slots.machine!.time[0]!),
     elevators:
       config.elevator === undefined || ELEVATORS.includes(config.elevator)

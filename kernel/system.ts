@@ -24,6 +24,7 @@ import { CALL_COSTS } from "./call_cost.ts";
 import { Executor } from "./execute.ts";
 import { fileChannel } from "./file_wait.ts";
 import type { Ext4 } from "./fs/ext4/ext4.ts";
+import type { PolicyTunableFile } from "./fs/pseudo/sys_nodes.ts";
 import { FLUSHER, JBD2, REAPER } from "./kthread.ts";
 import type { KernelThread } from "./kthread.ts";
 import { lockstepLoop } from "./lockstep_loop.ts";
@@ -206,6 +207,20 @@ export class System {
   /** Name of the one that rules. */
   policy(): string {
     return this.#config.policies[this.sched.rules()]!.name;
+  }
+
+  /** Of all policies; of two of one name, the one that setPolicy() chooses. */
+  policyTunables(): readonly PolicyTunableFile[] {
+    const { policies } = this.#config;
+    const files: PolicyTunableFile[] = [];
+    for (const [n, { name: policy }] of policies.entries()) {
+      if (policies.findIndex(({ name }) => name === policy) !== n) continue;
+      for (const { name, least, most, value } of this.sched.tunables(n)) {
+        const set = (to: number): void => void (value[0] = to);
+        files.push({ policy, name, least, most, value: { get: () => value[0]!, set } });
+      }
+    }
+    return files;
   }
 
   /** 0, or EINVAL: there is no such policy, or it does not come up. */

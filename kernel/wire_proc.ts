@@ -14,13 +14,15 @@ import { pidDirs } from "./fs/pseudo/proc_pid.ts";
 import { LOAD_WORDS, LoadAverage, schedNodes } from "./fs/pseudo/proc_sched.ts";
 import type { LiveDirs, PseudoNode } from "./fs/pseudo/pseudo_fs.ts";
 import { blockSysNodes, ext4SysNodes, machineSysNodes, schedSysNodes, vmNodes } from "./fs/pseudo/sys_nodes.ts";
-import type { Choice, Tunable } from "./fs/pseudo/sys_nodes.ts";
+import type { Choice, PolicyTunableFile, Tunable, VmParts } from "./fs/pseudo/sys_nodes.ts";
 import { setReadAhead } from "./fs/ext4/rows.ts";
 import type { MachineView } from "./machine_view.ts";
 import { Kind } from "./process.ts";
 import { oomVictims } from "./threads.ts";
 import type { DrivenDisk } from "./wire_disk.ts";
 import type { CachedPages } from "./wire_files.ts";
+import type { Memory } from "./wire_memory.ts";
+import { ZONE } from "../mm/index.ts";
 import type { Compaction } from "../mm/index.ts";
 import { MERGE_LOOK_MAX, TASK_IO } from "../drivers/index.ts";
 
@@ -31,6 +33,9 @@ export interface ProcParts {
   /** Of the scheduler. */
   readonly policy: Choice;
   readonly load: LoadAverage;
+  readonly tunables?: readonly PolicyTunableFile[];
+  /** What writing to /proc/sys/vm does or costs beside setting a number. */
+  readonly acts?: Pick<VmParts, "compact" | "dropped">;
   /** Those that can be chosen, the one it was booted with among them. */
   readonly elevators: readonly Elevator[];
   readonly rotational: boolean;
@@ -44,7 +49,7 @@ const MERGE_LOOKS = [MERGE_LOOK_MAX, 1, 0];
 
 export const newLoad = (now: number): LoadAverage => new LoadAverage(new Float64Array(LOAD_WORDS), now);
 
-export function procNodes({ view, load }: ProcParts): readonly PseudoNode[] {
+export function procNodes({ view, load, acts }: ProcParts): readonly PseudoNode[] {
   const { times, cpus, memory, psi, pages, disk, processes, refaults, compaction } = view;
   const settled = (column: Float64Array): ((cpu: number) => number) => {
     return (cpu) => {
@@ -109,6 +114,8 @@ export function procNodes({ view, load }: ProcParts): readonly PseudoNode[] {
     ...vmNodes({
       ...(pages === undefined ? {} : { ...writebackTunables(pages), cache: pages.cache }),
       ...(compaction === undefined ? {} : compactionTunables(compaction)),
+      ...(memory === undefined ? {} : watermarkTunables(memory)),
+      ...acts,
     }),
   ];
 }
@@ -140,6 +147,21 @@ function writebackTunables({ filemap }: CachedPages): {
     dirtyExpireCentisecs: {
       get: () => filemap.expireNs / CENTISEC_NS,
       set: (centisecs) => void (filemap.expireNs = centisecs * CENTISEC_NS),
+    },
+  };
+}
+
+function watermarkTunables({ mm, managed }: Memory): Partial<VmParts> {
+  const { words } = mm.zones[0]!;
+  return {
+    minFreeKbytes: {
+      get: () => words[ZONE.minKb]!,
+      set: (kb) => mm.setWatermarks(kb, words[ZONE.scale]!),
+    },
+    minFreeKbytesMax: Math.floor((managed * PAGE_KB) / 2),
+    watermarkScaleFactor: {
+      get: () => words[ZONE.scale]!,
+      set: (scale) => mm.setWatermarks(words[ZONE.minKb]!, scale),
     },
   };
 }
@@ -232,7 +254,7 @@ export function sysNodes(parts: ProcParts): readonly PseudoNode[] {
   const { view, policy, seed, features } = parts;
   const { disk, ext4, world } = view;
   return [
-    ...schedSysNodes(policy),
+    ...schedSysNodes(policy, parts.tunables),
     ...machineSysNodes({ seed, features, world }),
     ...(disk === undefined ? [] : queueNodes(disk, parts)),
     ...(ext4 === undefined ? [] : ext4SysNodes({ errorsCount: () => ext4.errorsSeen })),

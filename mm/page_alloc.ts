@@ -27,7 +27,7 @@ import { type SlowHooks, allocSlow, noHooks } from "./page_alloc_slow.ts";
 import { type Theft, reserveHighatomic, rmqueue } from "./steal.ts";
 import { VM } from "./vmstat.ts";
 import { watermarkOk } from "./watermark.ts";
-import { ZONE, type ZoneSpec, setupWatermarks } from "./zone.ts";
+import { ZONE, type ZoneSpec, setMarks, setupWatermarks } from "./zone.ts";
 
 const PGALLOC = { DMA: VM.pgalloc_dma, DMA32: VM.pgalloc_dma32, Normal: VM.pgalloc_normal } as const;
 
@@ -285,6 +285,17 @@ export class PageAlloc {
     const words = this.zones.map((buddy) => buddy.words);
     setupWatermarks(words, this.config.zones, 1 << this.map.shape.pageblockOrder, this.config.hugePages ?? false);
     for (const [zone, pcp] of this.pcps.entries()) pcp.setLimits(words[zone]![ZONE.managed]!, words[zone]![ZONE.low]!);
+  }
+
+  /** vm.min_free_kbytes and vm.watermark_scale_factor, of all zones. */
+  setWatermarks(minKb: number, scale: number): void {
+    const { locks } = this.config;
+    const lowmem = this.zones.reduce((sum, { words }) => sum + words[ZONE.managed]!, 0);
+    for (const { words } of this.zones) {
+      locks.lock(words, ZONE.lock);
+      setMarks(words, lowmem, minKb, scale);
+      locks.unlock(words, ZONE.lock);
+    }
   }
 
   /** Gives [start, end) to the zone in the largest aligned blocks, lowest address first. */

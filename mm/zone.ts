@@ -2,7 +2,8 @@
  * A zone's words, and the watermark formulas (Linux 6.1: mm/page_alloc.c, mm/khugepaged.c).
  *
  *   line 0   lock (alone in its cache line: spinning on it must not slow the holder)
- *   line 1   free, managed, present, start, end, min, low, high, boost, boosted, highatomic, reclaim, fastMark
+ *   line 1   free, managed, present, start, end, min, low, high, boost, boosted, highatomic, reclaim, fastMark,
+ *            minKb, scale
  *   line 2   mask of non-empty orders a migratetype (4), lowmem reserve by the request's highest zone (3)
  *   line 4+  count of blocks a free list: [migratetype << 4 | order]
  *
@@ -32,6 +33,9 @@ export const ZONE = {
   reclaim: 27,
   /** low + boost + highatomic: what the fast path compares `free` with. Kept by refreshMark. */
   fastMark: 28,
+  /** What the marks were made of: vm.min_free_kbytes and vm.watermark_scale_factor, the same in all zones. */
+  minKb: 29,
+  scale: 30,
   mask: 32,
   reserve: 32 + MIGRATE_TYPES,
   count: 64,
@@ -54,7 +58,7 @@ export interface ZoneSpec {
 const FRAME_KB = 4;
 const MIN_FREE_KB_MIN = 128;
 const MIN_FREE_KB_MAX = 262_144;
-/** vm.watermark_scale_factor: in ten-thousandths of the zone. */
+/** vm.watermark_scale_factor at boot: in ten-thousandths of the zone. */
 const WATERMARK_SCALE = 10;
 const LOWMEM_RATIO = { DMA: 256, DMA32: 256, Normal: 32 } as const;
 
@@ -75,9 +79,9 @@ export interface Watermarks {
 }
 
 /** Watermarks of one zone, frames. */
-export function watermarks(minKb: number, managed: number, lowmemFrames: number): Watermarks {
+export function watermarks(minKb: number, managed: number, lowmemFrames: number, scale = WATERMARK_SCALE): Watermarks {
   const min = Math.floor((Math.floor(minKb / FRAME_KB) * managed) / lowmemFrames);
-  const gap = Math.max(min >>> 2, Math.floor((managed * WATERMARK_SCALE) / 10_000));
+  const gap = Math.max(min >>> 2, Math.floor((managed * scale) / 10_000));
   return { min, low: min + gap, high: min + 2 * gap };
 }
 
@@ -86,6 +90,18 @@ export function lowmemReserve(specs: readonly ZoneSpec[], managed: readonly numb
   let above = 0;
   for (let other = zone + 1; other <= highest; other++) above += managed[other]!;
   return Math.floor(above / LOWMEM_RATIO[specs[zone]!.name]);
+}
+
+/** Sets a zone's watermarks, under its lock. A boost is over. */
+export function setMarks(words: Int32Array, lowmemFrames: number, minKb: number, scale: number): void {
+  const marks = watermarks(minKb, words[ZONE.managed]!, lowmemFrames, scale);
+  words[ZONE.min] = marks.min;
+  words[ZONE.low] = marks.low;
+  words[ZONE.high] = marks.high;
+  words[ZONE.boost] = 0;
+  words[ZONE.minKb] = minKb;
+  words[ZONE.scale] = scale;
+  refreshMark(words);
 }
 
 /** Sets watermarks and reserves of all zones from their managed counts (Linux: init_per_zone_wmark_min). */
@@ -98,14 +114,7 @@ export function setupWatermarks(
   const managed = zones.map((words) => words[ZONE.managed]!);
   const lowmem = managed.reduce((sum, frames) => sum + frames, 0);
   const set = (minKb: number): void => {
-    for (const words of zones) {
-      const marks = watermarks(minKb, words[ZONE.managed]!, lowmem);
-      words[ZONE.min] = marks.min;
-      words[ZONE.low] = marks.low;
-      words[ZONE.high] = marks.high;
-      words[ZONE.boost] = 0;
-      refreshMark(words);
-    }
+    for (const words of zones) setMarks(words, lowmem, minKb, WATERMARK_SCALE);
   };
   const boot = minFreeKbytes(lowmem * FRAME_KB);
   set(boot);

@@ -34,6 +34,7 @@ import type { SchedMetrics } from "./metrics.ts";
 import { moves } from "./moves.ts";
 import { fail } from "./policy_error.ts";
 import { PolicyMemory } from "./policy_memory.ts";
+import type { PolicyTunable } from "./policy_memory.ts";
 import { renice, weigh } from "./renice.ts";
 import { ruling, switching } from "./rule.ts";
 import { PREEMPT, RESCHED, runQueues } from "./run_queue.ts";
@@ -75,6 +76,8 @@ export interface Sched extends SchedKernel {
   readonly policy: () => SchedPolicy;
   /** Its number: 0 is the one that was asked for, 1 the fallback, then the others. */
   readonly rules: () => number;
+  /** What can be set of policy n; it is taken at its next use. */
+  readonly tunables: (policy: number) => readonly PolicyTunable[];
   /** Another policy rules from now on: 0, or EINVAL when it does not come up. Not from within a policy. */
   readonly switchTo: (policy: number) => 0 | Errno;
   /** True when a policy was thrown out, and why, as text, in the instance that saw it. */
@@ -454,6 +457,7 @@ export function createSched(arena: Arena, config: SchedConfig, world: SchedWorld
     metrics,
     policy: () => s.policy,
     rules: () => shared[RULES]!,
+    tunables: (policy) => memories[policy]!.tunables,
     switchTo: switching(s, rq, rule, eject, account),
     ejected: () => shared[EJECTED] !== 0,
     ejectMessage: () => s.ejectMessage,

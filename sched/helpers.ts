@@ -45,6 +45,7 @@ export function schedKernel(
   const perTask = (): Float64Array => memory("perTask").f64(tasksMax);
   const perCpu = (): Float64Array => memory("perCpu").f64(cpus);
   const words = (count: number): Int32Array => memory("words").i32(count);
+  const tunable: SchedKernel["tunable"] = (...of) => memory("tunable").tunable(...of);
   const createDsq = (): number => memory("createDsq").dsq();
 
   // --- looking ---
@@ -190,6 +191,7 @@ export function schedKernel(
     perTask,
     perCpu,
     words,
+    tunable,
     createDsq,
     dsqInsert,
     dsqInsertVtime,

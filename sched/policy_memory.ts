@@ -4,6 +4,8 @@
  *
  * - begin(), end()           around the policy's coming up
  * - f64, i32, dsq            the next of its kind; other than the first time is the policy's error
+ * - tunable                  likewise, but it is not zeroed: what was set stays
+ * - tunables                 all of those
  */
 import { DSQS_MAX } from "../kernel/abi/limits.ts";
 import type { Arena } from "../kernel/lib/arena.ts";
@@ -13,7 +15,16 @@ import { fail } from "./policy_error.ts";
 /** What the arena may lose to alignment. */
 const LINE_BYTES = 64;
 
+/** A number of a policy that can be set; it stands in value[0]. */
+export interface PolicyTunable {
+  readonly name: string;
+  readonly least: number;
+  readonly most: number;
+  readonly value: Float64Array;
+}
+
 export class PolicyMemory {
+  readonly tunables: PolicyTunable[] = [];
   readonly #arena: Arena;
   readonly #dsqs: DispatchQueues;
   /** Bytes that a dispatch queue takes. */
@@ -22,6 +33,7 @@ export class PolicyMemory {
   readonly #queues: number[] = [];
   #array = 0;
   #queue = 0;
+  #tunable = 0;
   #isFirst = true;
 
   constructor(arena: Arena, dsqs: DispatchQueues, dsqBytes: number) {
@@ -32,7 +44,7 @@ export class PolicyMemory {
 
   begin(): void {
     for (const array of this.#arrays) array.fill(0);
-    this.#array = this.#queue = 0;
+    this.#array = this.#queue = this.#tunable = 0;
   }
 
   end(): void {
@@ -68,6 +80,22 @@ export class PolicyMemory {
     const queue = this.#dsqs.create();
     this.#queues.push(queue);
     return queue;
+  }
+
+  tunable(name: string, value: number, least: number, most: number): Float64Array {
+    if (!this.#isFirst) {
+      const known = this.tunables[this.#tunable++];
+      return known?.name === name ? known.value : differs();
+    }
+    if (!/^[a-z][a-z0-9_]*$/.test(name) || this.tunables.some((other) => other.name === name))
+      fail(`tunable: "${name}" is no name, or is there twice`);
+    if (!(Number.isInteger(value) && least <= value && value <= most))
+      fail(`tunable: ${name} is ${value}, which is no whole number from ${least} to ${most}`);
+    this.#mayTake(8);
+    const tunable = { name, least, most, value: this.#arena.f64(1) };
+    tunable.value[0] = value;
+    this.tunables.push(tunable);
+    return tunable.value;
   }
 
   #mayTake(bytes: number): void {

@@ -90,6 +90,12 @@ export interface SchedKernel {
   perCpu(): Float64Array;
   /** A zeroed Int32Array of `words`, likewise shared: links, heaps, masks. */
   words(words: number): Int32Array;
+  /**
+   * A number that can be set while the machine runs, in /sys/kernel/sched/POLICY/NAME; only while the policy comes up. It
+   * stands at index 0, first as `value`, and is a whole number from `least` to `most`. What was set stays when the policy
+   * goes and comes again.
+   */
+  tunable(name: string, value: number, least: number, most: number): Float64Array;
   /** Makes a queue; only in init. */
   createDsq(): number;
   dsqInsert(p: number, dsq: number, sliceNs: number, enqFlags: number): void;

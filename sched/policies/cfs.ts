@@ -18,14 +18,19 @@ const NICE_0_LOAD = WEIGHT_0;
 const LATENCY_NS = 6_000_000;
 const MIN_GRANULARITY_NS = 750_000;
 const WAKEUP_GRANULARITY_NS = 1_000_000;
-/** Tasks on one CPU up to which the period stays at the latency. */
-const NR_LATENCY = 8;
+/** Bounds of what can be set, ns (Linux 6.1: sched_latency_ns and the like). */
+const GRANULARITY_NS_MIN = 100_000;
+const GRANULARITY_NS_MAX = 1_000_000_000;
 
 export const cfs: PolicyFactory = (k) => {
   const scale = 1 + Math.floor(Math.log2(Math.min(k.cpus, 8)));
-  const latency = LATENCY_NS * scale;
-  const minGranularity = MIN_GRANULARITY_NS * scale;
-  const wakeupGranularity = WAKEUP_GRANULARITY_NS * scale;
+  const tunable = (name: string, ns: number, least = GRANULARITY_NS_MIN): Float64Array =>
+    k.tunable(name, ns * scale, least, GRANULARITY_NS_MAX);
+  const latency = tunable("latency_ns", LATENCY_NS);
+  const minGranularity = tunable("min_granularity_ns", MIN_GRANULARITY_NS);
+  const wakeupGranularity = tunable("wakeup_granularity_ns", WAKEUP_GRANULARITY_NS, 0);
+  /** Tasks on one CPU up to which the period stays at the latency. */
+  const nrLatency = (): number => Math.ceil(latency[0]! / minGranularity[0]!);
 
   const { sumExec, loadWeight, slice, cpu: cpuOf } = k.task;
   const vruntime = k.perTask();
@@ -55,9 +60,9 @@ export const cfs: PolicyFactory = (k) => {
   const sliceOf = (cpu: number, p: number): number => {
     const waits = joined[p] === 0;
     const tasks = nr[cpu]! + (waits ? 1 : 0);
-    const period = tasks > NR_LATENCY ? tasks * minGranularity : latency;
+    const period = tasks > nrLatency() ? tasks * minGranularity[0]! : latency[0]!;
     const weight = loadWeight[p]!;
-    return Math.max(minGranularity, Math.floor((period * weight) / (load[cpu]! + (waits ? weight : 0))));
+    return Math.max(minGranularity[0]!, Math.floor((period * weight) / (load[cpu]! + (waits ? weight : 0))));
   };
 
   /** min_vruntime follows the least of the running and the waiting, never back. `curr` 0: only the waiting count. */
@@ -98,7 +103,7 @@ export const cfs: PolicyFactory = (k) => {
   const behind = (a: number, b: number): number => {
     const lead = vruntime[a]! - vruntime[b]!;
     if (lead <= 0) return -1;
-    return lead > fairDelta(wakeupGranularity, b) ? 1 : 0;
+    return lead > fairDelta(wakeupGranularity[0]!, b) ? 1 : 0;
   };
 
   return {
@@ -118,7 +123,8 @@ export const cfs: PolicyFactory = (k) => {
           const curr = k.running(cpu);
           const debit = minVruntime[cpu]! + fairDelta(sliceOf(cpu, p), p);
           vruntime[p] = curr === 0 ? debit : Math.max(vruntime[curr]!, debit);
-        } else if ((flags & ENQ_WAKEUP) !== 0) vruntime[p] = Math.max(vruntime[p]!, minVruntime[cpu]! - latency / 2);
+        } else if ((flags & ENQ_WAKEUP) !== 0)
+          vruntime[p] = Math.max(vruntime[p]!, minVruntime[cpu]! - Math.floor(latency[0]! / 2));
         join(cpu, p);
       }
       waiting[cpu]!.set(p, vruntime[p]!, serial[cpu]!++);
@@ -126,7 +132,7 @@ export const cfs: PolicyFactory = (k) => {
       const curr = k.running(cpu);
       if (curr === 0 || joined[curr] === 0 || k.needResched(cpu) || behind(curr, p) !== 1) return;
       nextBuddy[cpu] = p;
-      if (nr[cpu]! >= NR_LATENCY) lastBuddy[cpu] = curr;
+      if (nr[cpu]! >= nrLatency()) lastBuddy[cpu] = curr;
       k.kickCpu(cpu, KICK_PREEMPT);
     },
     dequeue: (p, flags) => {
@@ -178,7 +184,7 @@ export const cfs: PolicyFactory = (k) => {
         slice[p] = 0;
         if (nextBuddy[cpu] === p) nextBuddy[cpu] = 0;
         if (lastBuddy[cpu] === p) lastBuddy[cpu] = 0;
-      } else if (ran >= minGranularity) {
+      } else if (ran >= minGranularity[0]!) {
         const first = waiting[cpu]!.first();
         if (first >= 0 && vruntime[p]! - vruntime[first]! > ideal) slice[p] = 0;
       }

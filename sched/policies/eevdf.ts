@@ -25,6 +25,8 @@ import { KeyedHeap } from "../../kernel/lib/keyed_heap.ts";
 import { NICE_0_LOAD } from "../weight.ts";
 
 const BASE_SLICE_NS = 700_000;
+const BASE_SLICE_NS_MIN = 100_000;
+const BASE_SLICE_NS_MAX = 1_000_000_000;
 /** `ref` moves up when V is beyond it by this: little enough that 10,000 tasks' sum stays a whole number in a double. */
 const REF_REACH_NS = 2 ** 22;
 
@@ -32,8 +34,7 @@ const virtualOf = (ns: number, weight: number): number => Math.floor((ns * NICE_
 
 export const eevdf: PolicyFactory = (k) => {
   const scale = 1 + Math.floor(Math.log2(Math.min(k.cpus, 8)));
-  const baseSlice = BASE_SLICE_NS * scale;
-  const lagSlice = Math.max(2 * baseSlice, k.tickNs);
+  const baseSlice = k.tunable("base_slice_ns", BASE_SLICE_NS * scale, BASE_SLICE_NS_MIN, BASE_SLICE_NS_MAX);
 
   const { sumExec, loadWeight, slice, cpu: cpuOf } = k.task;
   const vruntime = k.perTask();
@@ -122,7 +123,7 @@ export const eevdf: PolicyFactory = (k) => {
     sum[cpu]! += joined[p]! * by;
     moveRef(cpu);
     if (vruntime[p]! < deadline[p]!) return unprotected(p) && !eligible(cpu, p);
-    deadline[p] = vruntime[p]! + fairDelta(baseSlice, p);
+    deadline[p] = vruntime[p]! + fairDelta(baseSlice[0]!, p);
     return true;
   };
   const updateCurrAndPreempt = (cpu: number): void => {
@@ -130,7 +131,7 @@ export const eevdf: PolicyFactory = (k) => {
   };
 
   const updateLag = (cpu: number, p: number): void => {
-    const limit = virtualOf(lagSlice, joined[p]!);
+    const limit = virtualOf(Math.max(2 * baseSlice[0]!, k.tickNs), joined[p]!);
     vlag[p] = Math.min(limit, Math.max(-limit, averageOf(cpu) - vruntime[p]!));
     lagWeight[p] = joined[p]!;
   };
@@ -146,7 +147,7 @@ export const eevdf: PolicyFactory = (k) => {
       relDeadline[p] = 0;
       return;
     }
-    const vslice = fairDelta(baseSlice, p);
+    const vslice = fairDelta(baseSlice[0]!, p);
     deadline[p] = vruntime[p] + (isNew ? Math.floor(vslice / 2) : vslice);
   };
 

@@ -199,3 +199,57 @@ it("one that does not come up is EINVAL and changes nothing; one that errs as it
   expect(rig.sched.switchTo(0)).toBe(0);
   expect(rig.drain()).toBe(true);
 });
+
+it("what was set of a policy stays when it goes and comes again, and it runs by it", () => {
+  const rig = new SchedRig({ seed: 1, cpus: 1, tasks: 3, policy: rr, others: [eevdf] });
+  const { sched, time } = rig;
+  for (let task = 0; task < 3; task++) sched.wakeNew(sched.addTask(0, 0), 0, 0);
+  const turns = (): number => {
+    rig.settle();
+    let [count, last] = [0, sched.running(0)];
+    for (let tick = 0; tick < 300; tick++) {
+      time[0]! += 4e6;
+      sched.tick(0);
+      rig.settle();
+      if (sched.running(0) !== last) count++;
+      last = sched.running(0);
+    }
+    return count;
+  };
+  const [timeslice] = sched.tunables(0);
+  expect(timeslice).toMatchObject({ name: "timeslice_ns", least: 1 });
+  expect(turns()).toBe(12);
+  timeslice!.value[0] = 20e6;
+  turns();
+  expect(turns()).toBe(60);
+  const [base] = sched.tunables(OTHER);
+  expect([base!.name, base!.value[0]]).toEqual(["base_slice_ns", 700_000]);
+  expect(sched.switchTo(OTHER)).toBe(0);
+  expect(turns()).toBe(300);
+  base!.value[0] = 40e6;
+  turns();
+  expect(turns()).toBeLessThan(100);
+  expect(sched.switchTo(0)).toBe(0);
+  expect(turns()).toBe(60);
+  expect(sched.switchTo(CFS)).toBe(0);
+  const [latency, granularity] = sched.tunables(CFS);
+  expect(turns()).toBe(300);
+  latency!.value[0] = granularity!.value[0] = 100e6;
+  turns();
+  expect(turns()).toBeLessThan(13);
+});
+
+const asks =
+  (name: string, value: number, times = 1): PolicyFactory =>
+  (k) => {
+    for (let time = 0; time < times; time++) k.tunable(name, value, 1, 10);
+    return rr(k);
+  };
+const made = (policy: PolicyFactory) => () => new SchedRig({ seed: 1, cpus: 1, tasks: 1, policy });
+
+it("a tunable that is none is refused as the policy comes up", () => {
+  expect(made(asks("a", 5))).not.toThrow();
+  expect(made(asks("a", 11))).toThrow("a is 11, which is no whole number from 1 to 10");
+  expect(made(asks("../a", 5))).toThrow("is no name");
+  expect(made(asks("a", 5, 2))).toThrow("is there twice");
+});

@@ -27,10 +27,15 @@ export interface VmParts {
   readonly dirtyExpireCentisecs?: Tunable;
   readonly dirtyWritebackCentisecs?: Tunable;
   readonly minFreeKbytes?: Tunable;
+  readonly minFreeKbytesMax?: number;
+  /** Between the watermarks, ten-thousandths of a zone, 1..3000. */
+  readonly watermarkScaleFactor?: Tunable;
   /** 0..100. */
   readonly compactionProactiveness?: Tunable;
   /** drop_caches: 1 drops its clean pages. */
   readonly cache?: PageCache;
+  /** Told how many that were. */
+  readonly dropped?: (pages: number) => void;
   /** drop_caches: 2 asks slab caches for what they can give back. */
   readonly shrinkSlabs?: () => void;
   /** compact_memory: all zones, to the end. */
@@ -38,6 +43,7 @@ export interface VmParts {
 }
 
 const PERCENT = 100;
+const SCALE_MAX = 3000;
 const INT_MAX = 2 ** 31 - 1;
 const NEVER_MERGE = 2;
 /** Linux: BLKDEV_MIN_RQ. */
@@ -54,14 +60,15 @@ const tunable = (path: string, value: Tunable | undefined, least: number, most: 
 };
 
 export function vmNodes(parts: VmParts): PseudoNode[] {
-  const { cache, shrinkSlabs, compact } = parts;
+  const { cache, dropped, shrinkSlabs, compact } = parts;
   const nodes = [
     ...tunable("sys/vm/compaction_proactiveness", parts.compactionProactiveness, 0, PERCENT),
     ...tunable("sys/vm/dirty_background_ratio", parts.dirtyBackgroundRatio, 0, PERCENT),
     ...tunable("sys/vm/dirty_expire_centisecs", parts.dirtyExpireCentisecs, 0, INT_MAX),
     ...tunable("sys/vm/dirty_ratio", parts.dirtyRatio, 0, PERCENT),
     ...tunable("sys/vm/dirty_writeback_centisecs", parts.dirtyWritebackCentisecs, 0, INT_MAX),
-    ...tunable("sys/vm/min_free_kbytes", parts.minFreeKbytes, 0, INT_MAX),
+    ...tunable("sys/vm/min_free_kbytes", parts.minFreeKbytes, 0, parts.minFreeKbytesMax ?? INT_MAX),
+    ...tunable("sys/vm/watermark_scale_factor", parts.watermarkScaleFactor, 1, SCALE_MAX),
   ];
   if (compact !== undefined) {
     const store = numberStore(1, 1, () => compact());
@@ -69,7 +76,8 @@ export function vmNodes(parts: VmParts): PseudoNode[] {
   }
   if (cache !== undefined || shrinkSlabs !== undefined) {
     const store = numberStore(DROP_PAGES, DROP_QUIETLY, (what) => {
-      if ((what & DROP_PAGES) !== 0) cache?.shrink(cache.cached());
+      const pages = (what & DROP_PAGES) === 0 ? 0 : (cache?.shrink(cache.cached()) ?? 0);
+      dropped?.(pages);
       if ((what & DROP_SLABS) !== 0) shrinkSlabs?.();
     });
     nodes.push({ ...attribute("sys/vm/drop_caches", () => 0, store), permissions: 0o200 });
@@ -89,9 +97,19 @@ const choose = (choice: Choice): ((text: string) => 0 | Errno) | undefined =>
     ? undefined
     : (text) => (choice.names.includes(text.trim()) ? choice.set!(text.trim()) : EINVAL);
 
-export const schedSysNodes = (policy: Choice): PseudoNode[] => [
+/** Of one policy, with its bounds. */
+export interface PolicyTunableFile {
+  readonly policy: string;
+  readonly name: string;
+  readonly least: number;
+  readonly most: number;
+  readonly value: Tunable;
+}
+
+export const schedSysNodes = (policy: Choice, tunables: readonly PolicyTunableFile[] = []): PseudoNode[] => [
   attribute("kernel/sched/policy", () => policy.current(), choose(policy)),
   attribute("kernel/sched/policies", () => policy.names.join(" ")),
+  ...tunables.flatMap((one) => tunable(`kernel/sched/${one.policy}/${one.name}`, one.value, one.least, one.most)),
 ];
 
 export interface BlockSysParts extends BlockParts {

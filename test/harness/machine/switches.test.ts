@@ -10,6 +10,8 @@ import type { MachineOptions, OpenMachine } from "../../../harness/machine/machi
 import { reportOf } from "../../../harness/machine/report.ts";
 import { loadWorkload } from "../../../harness/machine/workloads.ts";
 import { EINVAL } from "../../../kernel/abi/errno.ts";
+import type { UserTask } from "../../../kernel/abi/program.ts";
+import { checkPageAlloc, ZONE } from "../../../mm/index.ts";
 import { checkSched } from "../../../sched/index.ts";
 import { setter } from "./setter.ts";
 
@@ -132,5 +134,78 @@ describe("/sys/kernel/sched/policy, set while the machine works", () => {
     expect(results.slice(0, 4)).toEqual([5, 6, 5, 6]);
     expect(new Set(seen).size).toBe(2);
     machine.stop();
+  });
+});
+
+/** A file's text, read by the kernel's own task; undefined: it is not there. */
+function textOf({ booted: { system } }: OpenMachine, path: string): string | undefined {
+  const { vfs, task } = system.tree!;
+  const fd = vfs.open(task, path, 0);
+  if (fd < 0) return undefined;
+  const into = new Uint8Array(4096);
+  const length = vfs.read(task, fd, into);
+  vfs.close(task, fd);
+  return new TextDecoder().decode(into.subarray(0, length));
+}
+
+/** Min and low of each zone. */
+const zones = ({ booted: { memory } }: OpenMachine): number[] =>
+  memory!.mm.zones.map(({ words }) => [words[ZONE.min]!, words[ZONE.low]!]).flat();
+
+describe("numbers that can be set", () => {
+  it("/sys/kernel/sched/POLICY/NAME: longer slices, fewer switches", async () => {
+    const at = "/sys/kernel/sched/eevdf/base_slice_ns";
+    const hog = { name: "hog", step: (task: UserTask) => task.run(50e6) };
+    const switches: number[] = [];
+    for (const ns of ["100000000", "100000"]) {
+      const { program, results } = setter(
+        [
+          [at, ns],
+          [at, "99999"],
+          [at, "1e6"],
+        ],
+        1e6,
+      );
+      const machine = await openWith({ ...OPTIONS, cpus: 1 }, [{ program: hog }, { program: hog }, { program }]);
+      expect(textOf(machine, at)).toBe("700000\n");
+      machine.run(machine.booted.machine.time[0]! + 600 * MS);
+      expect(results.slice(0, 3)).toEqual([ns.length, EINVAL, EINVAL]);
+      expect(textOf(machine, at)).toBe(`${ns}\n`);
+      switches.push(reportOf(machine).sched.switches);
+      expect(textOf(machine, "/sys/kernel/sched/cfs/latency_ns")).toBe("6000000\n");
+      machine.stop();
+    }
+    expect(switches[1]).toBeGreaterThan(1.5 * switches[0]!);
+  });
+
+  it("/proc/sys/vm: the watermarks follow; caches are dropped; it happens the same twice", async () => {
+    const vm = "/proc/sys/vm";
+    const sets = [
+      [`${vm}/min_free_kbytes`, "4096"],
+      [`${vm}/watermark_scale_factor`, "100"],
+      [`${vm}/watermark_scale_factor`, "0"],
+      [`${vm}/min_free_kbytes`, "99999999"],
+      [`${vm}/compact_memory`, "1"],
+      [`${vm}/drop_caches`, "1"],
+      [`${vm}/dirty_background_ratio`, "1"],
+    ] as const;
+    const cached: number[] = [];
+    let marks: number[] = [];
+    let shown: (string | undefined)[] = [];
+    const look = (machine: OpenMachine): void => {
+      const { memory, pages } = machine.booted;
+      checkPageAlloc(memory!.mm);
+      pages!.cache.check();
+      marks = zones(machine);
+      shown = ["min_free_kbytes", "watermark_scale_factor"].map((name) => textOf(machine, `${vm}/${name}`));
+      cached.push(pages!.cache.cached());
+    };
+    const first = await ran("mixed", sets, 60, look);
+    expect(first.results.slice(0, 7)).toEqual([4, 3, EINVAL, EINVAL, 1, 1, 1]);
+    expect(shown).toEqual(["4096\n", "100\n"]);
+    expect(marks[0]! + marks[2]!).toBeGreaterThan(1020);
+    expect(marks[3]! - marks[2]!).toBeGreaterThanOrEqual(marks[2]! >> 2);
+    expect(Math.min(...cached.slice(20))).toBeLessThan(Math.max(...cached) / 2);
+    expect((await ran("mixed", sets, 60)).hash).toBe(first.hash);
   });
 });

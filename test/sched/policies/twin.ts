@@ -60,6 +60,7 @@ export function twin<Ref extends Reference>(
       perTask: () => noted(pair.perTask, k.perTask()),
       perCpu: () => noted(pair.perCpu, k.perCpu()),
       words: (words) => k.words(words),
+      tunable: (...of) => k.tunable(...of),
       createDsq: () => k.createDsq(),
       dsqInsert: (p, dsq, slice, flags) => {
         inserted = p;
