@@ -26,6 +26,12 @@ export const TOOLS = {
   filesystems: [
     { program: "mkfs.xfs", package: "xfsprogs", why: "crash campaigns on xfs" },
     { program: "xfs_repair", package: "xfsprogs", why: "xfs's own check of crash states" },
+    { program: "mkfs.btrfs", package: "btrfs-progs", why: "crash campaigns on btrfs" },
+    { program: "btrfs", package: "btrfs-progs", why: "btrfs's own check of crash states" },
+    { program: "mkfs.fat", package: "dosfstools", why: "crash campaigns on vfat" },
+    { program: "fsck.fat", package: "dosfstools", why: "vfat's own check of crash states" },
+    { program: "mkfs.exfat", package: "exfatprogs", why: "crash campaigns on exfat" },
+    { program: "fsck.exfat", package: "exfatprogs", why: "exfat's own check of crash states" },
   ],
   zstd: [{ program: "zstd", package: "zstd", why: "unpacking of packed disk images" }],
   qemu: [

@@ -33,7 +33,9 @@ export function registerGuest(crash: Command): void {
     .addOption(choiceOption("--fs <name>", "the file system", GUEST_FS_NAMES, "ext4"))
     .option("--mkfs <options>", "for its mkfs, such as '-b 1024 -J size=4'", "")
     .option("--mount <options>", "for mount -o, such as data=journal", "")
-    .addOption(new Option("--size <bytes>", "the disk (default: 64M)").argParser(byteSize(2 ** 23, 2 ** 30)))
+    .addOption(
+      new Option("--size <bytes>", "the disk (default: 64M; of btrfs 128M)").argParser(byteSize(2 ** 23, 2 ** 30)),
+    )
     .addOption(
       new Option(
         "--states <n>",

@@ -4,6 +4,7 @@ import { CONTROL_BOUNDS } from "../crash/guest_campaign.ts";
 import { runForeignCampaign } from "../crash/foreign/campaign.ts";
 import type { ForeignFound } from "../crash/foreign/campaign.ts";
 import { foreignOf, needCheckers } from "../crash/foreign/fsck.ts";
+import { needWholeBlocks } from "../crash/foreign/judge.ts";
 import { GUEST_FS } from "../crash/guest_fs.ts";
 import type { ForeignName } from "../crash/guest_fs.ts";
 import { guestRuns } from "../crash/guest_runs.ts";
@@ -40,11 +41,12 @@ export async function foreignGuest(
 ): Promise<void> {
   const { fs, maxSubset, sector, tears, seed, mkfs, mount, workers, states } = options;
   needCheckers(foreignOf(GUEST_FS[fs]));
-  const run = openRun(command, options.out);
   const line = progressLine("crash guest");
   const bounds = { maxSubset, random: RANDOM, sector, tears, seed, dropSpan: DROP_SPAN };
   const sizeBytes = options.size ?? GUEST_FS[fs].sizeBytes;
+  needWholeBlocks(sizeBytes);
   const template = guestTemplate(GUEST_FS[fs], sizeBytes, { accel: "tcg" });
+  const run = openRun(command, options.out);
   let interrupted = false;
   const runs = await interruptible(async (stop) => {
     const done: ForeignRun[] = [];
@@ -99,6 +101,7 @@ export async function foreignGuest(
     states: honest.inAll,
     judged: honest.summary.distinct,
     flagged: honest.summary.flagged,
+    expected: honest.expected,
     superblockTears: honest.summary.superblockTears,
     controlJudged: lying?.summary.distinct ?? null,
     controlFlagged: lying?.summary.flagged ?? null,
@@ -120,6 +123,7 @@ export async function foreignGuest(
       log,
       refused,
       byClass: honest.summary.byClass,
+      expectedByKind: honest.expectedByKind,
       byKind: honest.summary.byKind,
       firstFailures: honest.summary.firstFailures,
       control: lying === undefined ? null : { flagged: lying.summary.flagged, byClass: lying.summary.byClass },
@@ -145,6 +149,7 @@ export async function foreignGuest(
     notes: [
       ...(broken === undefined ? [] : failureNotes(broken.honest.summary)),
       ...runs.flatMap(({ refused }) => refused.slice(0, 2).map((text) => `the guest refused: ${text}`)),
+      ...expectedNotes(runs),
       "judged: distinct contents of a sample of the states, by Linux's own mount and by the file system's own checker",
       "controlFlagged: the same recording, had the disk ignored every flush",
       `recordings and results in ${run.dir}`,
@@ -161,4 +166,16 @@ export async function foreignGuest(
     console.error(`orrery: ${document.flagged} crash states are broken; see the first with: ${show(first.id, broken)}`);
     process.exitCode = EXIT.invariant;
   } else if (uncaught.length > 0) process.exitCode = EXIT.missed;
+}
+
+/** Where there is any. */
+function expectedNotes(runs: readonly ForeignRun[]): string[] {
+  const all: Record<string, number> = {};
+  for (const { honest } of runs)
+    for (const [kind, count] of Object.entries(honest.expectedByKind)) all[kind] = (all[kind] ?? 0) + count;
+  const kinds = Object.entries(all).sort(([, a], [, b]) => b - a);
+  if (kinds.length === 0) return [];
+  return [
+    `expected: not flagged, with damage that is no bug without a journal: ${kinds.map(([kind, count]) => `${kind} ${count}`).join(", ")}`,
+  ];
 }

@@ -51,6 +51,7 @@ export async function showForeign(id: string, options: ShowForeignOptions): Prom
         fs,
         class: verdict.class,
         why: verdict.why,
+        expected: verdict.expected,
         markersPassed: markers,
         lost: lostOf(timeline).length,
         timeline,
@@ -59,6 +60,9 @@ export async function showForeign(id: string, options: ShowForeignOptions): Prom
       rows: before,
       notes: [
         `promised by then: ${markers.length === 0 ? "nothing" : markers.join(", ")}`,
+        ...(verdict.expected.length === 0
+          ? []
+          : [`damage that is no bug without a journal: ${verdict.expected.join(", ")}`]),
         ...(facts === undefined ? ["no facts of a run lie beside the log: only the structure was judged"] : []),
         ...(before.length < timeline.length ? [`${timeline.length - before.length} writes came after the crash`] : []),
       ],

@@ -63,6 +63,8 @@ export interface ChunkOutcome {
   readonly flagged: readonly FlaggedState[];
   /** Contents after recovery. */
   readonly recovered: number;
+  /** Kinds of damage that are no bug of a file system without a journal (foreign/); of ext4 there are none. */
+  readonly expected?: readonly string[];
   readonly ms: number;
 }
 

@@ -9,7 +9,7 @@ import { execFileSync } from "node:child_process";
 import { UserError } from "../cli/exit.ts";
 import { needTool } from "../qemu/packages.ts";
 
-export const FOREIGN_NAMES = ["xfs"] as const;
+export const FOREIGN_NAMES = ["xfs", "btrfs", "vfat", "exfat"] as const;
 export type ForeignName = (typeof FOREIGN_NAMES)[number];
 export const GUEST_FS_NAMES = ["ext4", ...FOREIGN_NAMES] as const;
 export type GuestFsName = (typeof GUEST_FS_NAMES)[number];
@@ -46,6 +46,29 @@ export const GUEST_FS: Readonly<Record<GuestFsName, GuestFs>> = {
     modules: ["xfs"],
     sizeBytes: 64 * MIB,
   },
+  // It wants 109 MiB at least, with the default block groups.
+  btrfs: {
+    name: "btrfs",
+    program: "mkfs.btrfs",
+    args: (words) => ["-q", "-f", "-U", UUID, ...words],
+    modules: ["btrfs"],
+    sizeBytes: 128 * MIB,
+  },
+  // Its names are read with tables of their own.
+  vfat: {
+    name: "vfat",
+    program: "mkfs.fat",
+    args: (words) => ["--invariant", ...words],
+    modules: ["vfat", "nls_cp437", "nls_ascii"],
+    sizeBytes: 64 * MIB,
+  },
+  exfat: {
+    name: "exfat",
+    program: "mkfs.exfat",
+    args: (words) => [...words],
+    modules: ["exfat"],
+    sizeBytes: 64 * MIB,
+  },
 };
 
 export function makeFs({ program, args }: GuestFs, mkfs: string, path: string): void {
@@ -55,9 +78,11 @@ export function makeFs({ program, args }: GuestFs, mkfs: string, path: string): 
     execFileSync(tool, [...args(words), path], { stdio: ["ignore", "ignore", "pipe"] });
   } catch (error) {
     const { stderr } = error as { readonly stderr?: Buffer };
-    const said = stderr?.toString().trim().split("\n");
+    const said = stderr?.toString().replaceAll(path, "the image").trim().split("\n");
     // Usage texts come behind the reason.
-    const reason = said?.find((line) => /error|invalid|illegal|unknown|too small|must be|cannot|larger/i.test(line));
+    const reason = said?.find((line) =>
+      /error|bad |invalid|illegal|unknown|too small|must be|cannot|larger/i.test(line),
+    );
     throw new UserError(`${program} refuses "${mkfs}": ${reason ?? said?.at(-1) ?? String(error)}`);
   }
 }

@@ -31,6 +31,7 @@ const NAME_LINE = /^([0-9a-f]+)\|(\d+)\|(\d+)\|(?:'(.*)' -> '(.*)'|(.*))$/;
 const CONTENT_LINE = /^([0-9a-f]{32}) {2}(.*)$/;
 const TYPE_MASK = 0o170000;
 const REGULAR = 0o100000;
+export const isFile = (mode: number): boolean => (mode & TYPE_MASK) === REGULAR;
 
 export function listingOf(text: string): { readonly tree: Listing; readonly unread: readonly string[] } {
   const lines = text.split("\n").filter((line) => line !== "");
@@ -50,11 +51,10 @@ export function listingOf(text: string): { readonly tree: Listing; readonly unre
       continue;
     }
     const mode = Number.parseInt(match[1]!, 16);
-    const isFile = (mode & TYPE_MASK) === REGULAR;
     const name = match[4] ?? match[6]!;
     const path = name.replace(/^\.\//, "");
-    const content = isFile ? (contents.get(name) ?? "unread") : (match[5] ?? "");
-    tree.set(path, { path, mode, inode: Number(match[2]), size: isFile ? Number(match[3]) : 0, content });
+    const content = isFile(mode) ? (contents.get(name) ?? "unread") : (match[5] ?? "");
+    tree.set(path, { path, mode, inode: Number(match[2]), size: isFile(mode) ? Number(match[3]) : 0, content });
   }
   return { tree, unread };
 }

@@ -90,7 +90,8 @@ export function guestBench(template: GuestTemplate, options: GuestBenchOptions):
           try {
             const words = [...(options.listed ? ["noatime"] : []), ...(options.mount === "" ? [] : [options.mount])];
             const how = words.length === 0 ? "" : `-o ${words.join(",")}`;
-            await clone.must(`${FORGET}; mount -t ${template.fs.name} ${how} /dev/vda ${MOUNTED}`);
+            await clone.must(FORGET);
+            await clone.must(`mount -t ${template.fs.name} ${how} /dev/vda ${MOUNTED}`);
             disk.mark("start");
             return { ...(await work(clone, disk, steps, cut, options.listed)), entries: sink.entries };
           } finally {

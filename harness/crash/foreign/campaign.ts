@@ -15,9 +15,8 @@ import { stateId } from "../state_set.ts";
 import { summarise } from "../summary.ts";
 import type { Summary } from "../summary.ts";
 import { FLAG_CLASSES, isFlagged } from "../verdict.ts";
-import type { Verdict } from "../verdict.ts";
 import { openForeign } from "./judge.ts";
-import type { Foreign } from "./judge.ts";
+import type { Foreign, ForeignVerdict } from "./judge.ts";
 import { sampleStates } from "./sample.ts";
 import type { SampledState } from "./sample.ts";
 
@@ -38,6 +37,9 @@ export interface ForeignFound {
   readonly summary: Summary;
   /** States of the recording within the bounds; the summary's are those that were judged. */
   readonly inAll: number;
+  /** States that are not flagged, but have damage that is no bug without a journal: how many, and of each kind. */
+  readonly expected: number;
+  readonly expectedByKind: Readonly<Record<string, number>>;
 }
 
 export async function runForeignCampaign(work: ForeignWork): Promise<ForeignFound> {
@@ -80,17 +82,24 @@ export async function runForeignCampaign(work: ForeignWork): Promise<ForeignFoun
       results.close();
     }
     outcomes.sort((a, b) => a.chunk - b.chunk);
-    return { summary: summarise(outcomes), inAll: sample.inAll };
+    return { summary: summarise(outcomes), inAll: sample.inAll, ...expectedOf(outcomes) };
   } finally {
     await foreign.close();
   }
+}
+
+function expectedOf(outcomes: readonly ChunkOutcome[]): Pick<ForeignFound, "expected" | "expectedByKind"> {
+  const byKind: Record<string, number> = {};
+  const damaged = outcomes.filter(({ expected = [], flagged }) => expected.length > 0 && flagged.length === 0);
+  for (const { expected = [] } of damaged) for (const kind of expected) byKind[kind] = (byKind[kind] ?? 0) + 1;
+  return { expected: damaged.length, expectedByKind: byKind };
 }
 
 function outcomeOf(
   { recorded, segments }: Foreign,
   chunk: number,
   { kind, segment, set, key }: SampledState,
-  verdict: Verdict,
+  verdict: ForeignVerdict,
   ms: number,
 ): ChunkOutcome {
   const { epoch, fuas } = segments[segment]!.segment;
@@ -106,6 +115,7 @@ function outcomeOf(
     tornKeys: verdict.class === "superblockTear" ? Float64Array.of(key) : new Float64Array(),
     flagged: broken ? [{ id, kind, class: verdict.class, why: verdict.why }] : [],
     recovered: 1,
+    expected: verdict.expected,
     ms,
   };
 }

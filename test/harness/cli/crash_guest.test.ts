@@ -11,7 +11,10 @@ it("what is for ext4 only, and a missing tool, are one line with their codes", a
   expect(wrong.stderr).toMatch(/^orrery: --referee is for ext4 only/);
   const cwd = scratch();
   const none = await orrery(["crash", "guest", "--fs", "zfs"], { cwd });
-  expect([none.code, none.stderr]).toEqual([2, expect.stringContaining("One of: ext4, xfs")]);
+  expect([none.code, none.stderr]).toEqual([2, expect.stringContaining("One of: ext4, xfs, btrfs, vfat, exfat")]);
+  const odd = await orrery(["crash", "guest", "--fs", "vfat", "--size", "67108352"], { cwd });
+  // Without dosfstools that is said first.
+  expect([[2, 4].includes(odd.code!), linesOf(odd.stderr).length]).toEqual([true, 1]);
 });
 
 const SCRIPT = `mkdir /mnt/A

@@ -14,11 +14,13 @@ function told(files: Readonly<Record<string, string>>): string {
 const step = (command: string, marker?: string) => (marker === undefined ? { command } : { command, marker });
 const pathsOwed = (owed: ReturnType<typeof owedBy>): string[] =>
   owed.map((entries) =>
-    entries
+    entries.firm
       .map(({ path }) => path)
       .sort()
       .join(" "),
   );
+
+const FIRM = { fsyncPromises: true, syncFlushes: true };
 
 /** A run of seven steps, cut in the midst of the last one. */
 const COMMANDS = [
@@ -40,11 +42,25 @@ const RUN = { commands: COMMANDS, cutStep: 6, seen: SEEN };
 
 it("a sync owes the tree, an fsync its file, and a name that a step touches is owed no more", () => {
   // Before the mount, before the sync, behind it (f12 is being changed), behind the fsync (f1 and A are).
-  expect(pathsOwed(owedBy(RUN, true))).toEqual(["", "", "A/g f1", "f3"]);
+  expect(pathsOwed(owedBy(RUN, FIRM))).toEqual(["", "", "A/g f1", "f3"]);
 });
 
 it("where fsync promises no name, it owes nothing new", () => {
-  expect(pathsOwed(owedBy(RUN, false))).toEqual(["", "", "A/g f1", ""]);
+  expect(pathsOwed(owedBy(RUN, { ...FIRM, fsyncPromises: false }))).toEqual(["", "", "A/g f1", ""]);
+});
+
+it("where a sync does not flush, what it wrote is owed firmly from the next fsync on", () => {
+  const owed = owedBy(RUN, { fsyncPromises: false, syncFlushes: false });
+  expect(pathsOwed(owed)).toEqual(["", "", "", ""]);
+  expect(owed.map(({ unflushed }) => unflushed.length)).toEqual([0, 0, 2, 0]);
+  const untouched = {
+    ...RUN,
+    cutStep: 4,
+    commands: COMMANDS.slice(0, 5),
+    seen: [SEEN[0]!, SEEN[1]!, { ...SEEN[1]!, step: 5 }],
+  };
+  const later = owedBy(untouched, { fsyncPromises: false, syncFlushes: false });
+  expect(pathsOwed(later)).toEqual(["", "", "", "A/g f1"]);
 });
 
 it("a file that is changed by another of its names is owed no more", () => {
@@ -53,7 +69,7 @@ it("a file that is changed by another of its names is owed no more", () => {
     { step: 1, text: told({ f1: "65a", h: "65a", g: "66a" }) },
   ];
   const commands = [step("sync", "sync0"), step("echo >> /mnt/h")];
-  expect(pathsOwed(owedBy({ commands, cutStep: 1, seen }, true))).toEqual(["", "", "g"]);
+  expect(pathsOwed(owedBy({ commands, cutStep: 1, seen }, FIRM))).toEqual(["", "", "g"]);
 });
 
 it("a change that no step names is seen in the tree of the next marker", () => {
@@ -63,7 +79,7 @@ it("a change that no step names is seen in the tree of the next marker", () => {
     { step: 3, text: told({ g: "66a" }) },
     { step: 3, text: told({ g: "66a" }) },
   ];
-  expect(pathsOwed(owedBy({ commands, cutStep: 3, seen }, true))).toEqual(["", "", "g", "g"]);
+  expect(pathsOwed(owedBy({ commands, cutStep: 3, seen }, FIRM))).toEqual(["", "", "g", "g"]);
 });
 
 it("brokenPromise() names what is not there, and what is there otherwise", () => {
