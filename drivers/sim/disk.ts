@@ -18,7 +18,6 @@ import type { Nanos } from "../../kernel/abi/units.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 import { checkRequest } from "../block/request.ts";
 import { DiskCache } from "./disk_cache.ts";
-import type { CachedWrite } from "./disk_cache.ts";
 import { serviceEnd, serviceState } from "./disk_service.ts";
 import type { ServiceModel } from "./disk_service.ts";
 import type { Fault, FaultPlan } from "./faults.ts";
@@ -153,7 +152,7 @@ export class SimDisk implements BlockDevice {
   #put(sector: number, data: Uint8Array): number {
     const start = sector * SECTOR_SIZE;
     this.#before?.set(this.image.subarray(start, start + data.length), start);
-    const serial = data.length === 0 ? 0 : (this.cache?.note(sector, data) ?? 0);
+    const serial = data.length === 0 ? 0 : (this.cache?.note(sector, data.length) ?? 0);
     this.image.set(data, start);
     return serial;
   }
@@ -211,7 +210,7 @@ export class SimDisk implements BlockDevice {
   }
 
   /** The medium after a power cut, with the atomic units of volatile writes that `survives` picks. */
-  crash(survives: (write: CachedWrite, unit: number) => boolean): Uint8Array {
+  crash(survives: (serial: number, unit: number) => boolean): Uint8Array {
     return this.cache === undefined ? this.image.slice() : this.cache.crash(survives);
   }
 }

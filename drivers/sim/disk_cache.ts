@@ -1,37 +1,39 @@
 /**
  * The volatile cache of a disk that can lose power: what has been written and is not yet durable, in the order it came.
  *
- * - note(sector, bytes)      a write (or zeroes) enters the cache, before the image takes its bytes; returns its serial
+ * - note(sector, length)     a write (or zeroes) enters the cache, before the image takes its bytes; returns its serial
  * - settle(serial)           that write and nothing else is durable (FUA)
  * - settleAll(upTo, ...)     all writes with a serial up to one are durable (a flush that ended)
  * - crash(survives)          the image after a power cut: durable sectors plus the atomic units that `survives` picks
  *
- * What is durable is the image, but for chunks that have volatile writes: those are kept as they are on the medium.
+ * Kept is an undo log, from the oldest write that is volatile on: of each write what the image held before it. Unwound
+ * from its end, the image is the medium without any of them, and on the way shows what each had written; from there they
+ * are done again in their order, the durable ones whole. So a write costs one copy, and a flush that covers all none.
  * A later durable write of a sector is never undone by an earlier one that survives: a cache holds one version.
  * Unit of survival: the atomic sector (512 or 4096 bytes); a write is torn only between units.
  */
 import { SECTOR_SIZE } from "../../kernel/abi/block.ts";
 import { assert } from "../../kernel/lib/assert.ts";
 
-/** A multiple of the atomic sector. */
-const CHUNK_BYTES = 4096;
-
-export interface CachedWrite {
+interface Write {
   readonly serial: number;
-  readonly sector: number;
-  readonly bytes: Uint8Array;
+  /** Of the image. */
+  readonly start: number;
+  readonly end: number;
+  /** Where its bytes of before lie. */
+  at: number;
+  isDurable: boolean;
 }
 
 export class DiskCache {
   readonly atomicBytes: number;
-  #writes: CachedWrite[] = [];
   #serial = 0;
   readonly #image: Uint8Array;
-  /** Chunk number -> its bytes on the medium. */
-  readonly #chunks = new Map<number, Uint8Array>();
-  /** By sector: serial of the write that is durable there. */
-  readonly #durableSerial: Float64Array;
-
+  /** Serials follow each other; the first is volatile. */
+  #log: Write[] = [];
+  /** What the image held before: one write's bytes behind the other's, without holes. */
+  #undo = new Uint8Array(0);
+  #used = 0;
   readonly #durable: ((sector: number, bytes: Uint8Array) => void) | undefined;
 
   /** `durable` is told of sectors that become so. */
@@ -40,103 +42,120 @@ export class DiskCache {
     this.#image = image;
     this.atomicBytes = atomicBytes;
     this.#durable = durable;
-    this.#durableSerial = new Float64Array(image.length / SECTOR_SIZE);
   }
 
   /** The medium. */
   get durable(): Uint8Array {
-    const image = this.#image.slice();
-    for (const [chunk, bytes] of this.#chunks) image.set(bytes, chunk * CHUNK_BYTES);
-    return image;
-  }
-
-  get writes(): readonly CachedWrite[] {
-    return this.#writes;
+    return this.crash(() => false);
   }
 
   get serial(): number {
     return this.#serial;
   }
 
-  note(sector: number, bytes: Uint8Array): number {
-    this.#serial++;
-    const end = sector * SECTOR_SIZE + bytes.length;
-    for (let chunk = Math.floor((sector * SECTOR_SIZE) / CHUNK_BYTES); chunk * CHUNK_BYTES < end; chunk++) {
-      if (this.#chunks.has(chunk)) continue;
-      this.#chunks.set(chunk, this.#image.slice(chunk * CHUNK_BYTES, (chunk + 1) * CHUNK_BYTES));
-    }
-    this.#writes.push({ serial: this.#serial, sector, bytes: bytes.slice() });
+  note(sector: number, length: number): number {
+    const start = sector * SECTOR_SIZE;
+    const end = start + length;
+    const at = this.#reserve(length);
+    this.#undo.set(this.#image.subarray(start, end), at);
+    this.#log.push({ serial: ++this.#serial, start, end, at, isDurable: false });
     return this.#serial;
   }
 
-  #apply(write: CachedWrite): void {
-    const sectors = write.bytes.length / SECTOR_SIZE;
-    for (let i = 0; i < sectors; i++) {
-      const sector = write.sector + i;
-      if (this.#durableSerial[sector]! > write.serial) continue;
-      this.#durableSerial[sector] = write.serial;
-      const at = sector * SECTOR_SIZE;
-      const chunk = this.#chunks.get(Math.floor(at / CHUNK_BYTES))!;
-      chunk.set(write.bytes.subarray(i * SECTOR_SIZE, (i + 1) * SECTOR_SIZE), at % CHUNK_BYTES);
+  /** Room behind the log's bytes: they move to the front, of twice what is needed when they fill more than half. */
+  #reserve(length: number): number {
+    if (this.#used + length > this.#undo.length) {
+      const first = this.#log[0]?.at ?? this.#used;
+      const kept = this.#undo.subarray(first, this.#used);
+      const needed = kept.length + length;
+      if (2 * needed > this.#undo.length) this.#undo = new Uint8Array(2 * needed);
+      this.#undo.set(kept);
+      for (const write of this.#log) write.at -= first;
+      this.#used = kept.length;
     }
-    if (this.#durable !== undefined) this.#tell(write, this.#durable);
-  }
-
-  /** The runs of sectors of which this write is what is durable. */
-  #tell({ sector, bytes, serial }: CachedWrite, durable: (sector: number, bytes: Uint8Array) => void): void {
-    const sectors = bytes.length / SECTOR_SIZE;
-    for (let from = 0, to = 0; from < sectors; from = to) {
-      const ours = this.#durableSerial[sector + from] === serial;
-      for (to = from + 1; to < sectors && (this.#durableSerial[sector + to] === serial) === ours;) to++;
-      if (ours) durable(sector + from, bytes.subarray(from * SECTOR_SIZE, to * SECTOR_SIZE));
-    }
+    const at = this.#used;
+    this.#used += length;
+    return at;
   }
 
   settle(serial: number): void {
-    const write = this.#writes.find((one) => one.serial === serial);
-    if (write === undefined) return;
-    this.#apply(write);
-    this.#keep(this.#writes.filter((one) => one !== write));
-  }
-
-  /** Without volatile writes the image is the medium. */
-  #keep(writes: CachedWrite[]): void {
-    this.#writes = writes;
-    if (writes.length === 0) this.#chunks.clear();
+    const index = serial - (this.#log[0]?.serial ?? Infinity);
+    if (index < 0 || this.#log[index]!.isDurable) return;
+    this.#settle(index);
+    this.#forget();
   }
 
   /** Makes durable all writes up to `serial` for which `isDone` holds (a flush covers what had ended when it came). */
   settleAll(serial: number, isDone: (serial: number) => boolean): void {
-    const left: CachedWrite[] = [];
-    for (const write of this.#writes) {
-      if (write.serial <= serial && isDone(write.serial)) this.#apply(write);
-      else left.push(write);
+    for (const [index, write] of this.#log.entries()) {
+      if (write.serial > serial) break;
+      if (!write.isDurable && isDone(write.serial)) this.#settle(index);
     }
-    this.#keep(left);
+    this.#forget();
   }
 
-  /** `survives(write, unit)`: does the unit-th atomic unit of that write reach the medium? */
-  crash(survives: (write: CachedWrite, unit: number) => boolean): Uint8Array {
-    const image = this.durable;
-    for (const write of this.#writes) {
-      const start = write.sector * SECTOR_SIZE;
-      const end = start + write.bytes.length;
+  #settle(index: number): void {
+    this.#log[index]!.isDurable = true;
+    if (this.#durable !== undefined) this.#tell(index, this.#durable);
+  }
+
+  /** Durable writes before all volatile ones are nobody's to undo. */
+  #forget(): void {
+    const volatile = this.#log.findIndex(({ isDurable }) => !isDurable);
+    if (volatile < 0) {
+      this.#log = [];
+      this.#used = 0;
+    } else if (volatile > 0) this.#log.splice(0, volatile);
+  }
+
+  /** The runs of sectors of which this write is what is durable. */
+  #tell(index: number, durable: (sector: number, bytes: Uint8Array) => void): void {
+    const { start, end } = this.#log[index]!;
+    const bytes = this.#image.slice(start, end);
+    const newer = new Uint8Array((end - start) / SECTOR_SIZE);
+    for (let later = this.#log.length - 1; later > index; later--) {
+      const other = this.#log[later]!;
+      const from = Math.max(start, other.start);
+      const to = Math.min(end, other.end);
+      if (from >= to) continue;
+      bytes.set(this.#undo.subarray(other.at + from - other.start, other.at + to - other.start), from - start);
+      if (other.isDurable) newer.fill(1, (from - start) / SECTOR_SIZE, (to - start) / SECTOR_SIZE);
+    }
+    for (let from = 0, to = 0; from < newer.length; from = to) {
+      for (to = from + 1; to < newer.length && newer[to] === newer[from];) to++;
+      if (newer[from] === 0) durable(start / SECTOR_SIZE + from, bytes.subarray(from * SECTOR_SIZE, to * SECTOR_SIZE));
+    }
+  }
+
+  /** `survives(serial, unit)`: does the unit-th atomic unit of that write reach the medium? */
+  crash(survives: (serial: number, unit: number) => boolean): Uint8Array {
+    const image = this.#image.slice();
+    const written = this.#unwind(image);
+    for (const [index, { serial, start, end, isDurable }] of this.#log.entries()) {
+      const bytes = written[index]!;
+      if (isDurable) {
+        image.set(bytes, start);
+        continue;
+      }
       let unit = 0;
       // Units are aligned on the medium; the first and last may be partly covered.
       for (let at = start; at < end; unit++) {
         const stop = Math.min((Math.floor(at / this.atomicBytes) + 1) * this.atomicBytes, end);
-        if (survives(write, unit)) this.#copySectors(image, write, at, stop);
+        if (survives(serial, unit)) image.set(bytes.subarray(at - start, stop - start), at);
         at = stop;
       }
     }
     return image;
   }
 
-  #copySectors(image: Uint8Array, write: CachedWrite, from: number, to: number): void {
-    const start = write.sector * SECTOR_SIZE;
-    for (let at = from; at < to; at += SECTOR_SIZE) {
-      if (this.#durableSerial[at / SECTOR_SIZE]! > write.serial) continue;
-      image.set(write.bytes.subarray(at - start, at - start + SECTOR_SIZE), at);
+  /** Takes the log's writes out of `image`, the last first; what each had written. */
+  #unwind(image: Uint8Array): Uint8Array[] {
+    const written: Uint8Array[] = [];
+    for (let index = this.#log.length - 1; index >= 0; index--) {
+      const { start, end, at } = this.#log[index]!;
+      written[index] = image.slice(start, end);
+      image.set(this.#undo.subarray(at, at + end - start), start);
     }
+    return written;
   }
 }
