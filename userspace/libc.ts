@@ -49,17 +49,39 @@ const STAT_SIZE = 48;
 const encoder = new TextEncoder();
 const viewOf = ({ memory }: UserTask): DataView => new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
 
+/** The text's bytes at `at`, as UTF-8; how many. More than `room` is a program's mistake. */
+export function putText(memory: Uint8Array, at: number, room: number, text: string): number {
+  assert(text.length <= room, "libc: a text is too long");
+  for (let n = 0; n < text.length; n++) {
+    const letter = text.charCodeAt(n);
+    if (letter >= 0x80) return putWide(memory, at, room, text);
+    memory[at + n] = letter;
+  }
+  return text.length;
+}
+
+/** With letters beyond ASCII. */
+function putWide(memory: Uint8Array, at: number, room: number, text: string): number {
+  const { read: taken, written } = encoder.encodeInto(text, memory.subarray(at, at + room));
+  assert(taken === text.length, "libc: a text is too long");
+  return written;
+}
+
 function putPath(t: UserTask, at: number, path: string): number {
-  const bytes = encoder.encode(path);
-  assert(bytes.length < PATH_MAX, "libc: a path is too long");
-  t.memory.set(bytes, at);
-  t.memory[at + bytes.length] = 0;
+  t.memory[at + putText(t.memory, at, PATH_MAX - 1, path)] = 0;
   return at;
 }
 
 /** A 32-bit word of the program's own. */
-export const peek = (t: UserTask, at: number): number => viewOf(t).getUint32(at, true);
-export const poke = (t: UserTask, at: number, value: number): void => viewOf(t).setUint32(at, value, true);
+export function peek({ memory }: UserTask, at: number): number {
+  return (memory[at]! | (memory[at + 1]! << 8) | (memory[at + 2]! << 16) | (memory[at + 3]! << 24)) >>> 0;
+}
+export function poke({ memory }: UserTask, at: number, value: number): void {
+  memory[at] = value;
+  memory[at + 1] = value >>> 8;
+  memory[at + 2] = value >>> 16;
+  memory[at + 3] = value >>> 24;
+}
 
 // Files.
 
@@ -131,11 +153,8 @@ export const munmap = (t: UserTask, address: number, bytes: number): void => t.c
 /** Bytes gathered so far. */
 export const saidBytes = (t: UserTask): number => peek(t, TEXT_LENGTH_AT);
 export function say(t: UserTask, text: string): void {
-  const bytes = encoder.encode(text);
   const length = saidBytes(t);
-  assert(length + bytes.length <= TEXT_BYTES, "say: more text than there is room for");
-  t.memory.set(bytes, TEXT_AT + length);
-  poke(t, TEXT_LENGTH_AT, length + bytes.length);
+  poke(t, TEXT_LENGTH_AT, length + putText(t.memory, TEXT_AT + length, TEXT_BYTES - length, text));
 }
 /** Forgets what was gathered. */
 export const unsay = (t: UserTask): void => poke(t, TEXT_LENGTH_AT, 0);

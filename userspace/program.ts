@@ -80,9 +80,9 @@ class Watch implements UserTask {
     this.#act();
     this.#task.run(ns);
   }
-  call(nr: number, ...args: number[]): void {
+  call(nr: number, a0?: number, a1?: number, a2?: number, a3?: number, a4?: number, a5?: number): void {
     this.#act();
-    this.#task.call(nr, ...args);
+    this.#task.call(nr, a0, a1, a2, a3, a4, a5);
   }
   #act(): void {
     assert(!this.hasActed, "program: a step does two things");

@@ -7,8 +7,8 @@
  *   0   8 hex digits   crc32c of the path under which it was written
  *   9   8 hex digits   number of the record in the file
  *   18  8 hex digits   generation: a file's writes are counted from 1
- *   27  8 hex digits   the same of the next number in the file's stream of chance: all three, mixed
- *   36  472 bytes      letters from that stream
+ *   27  8 hex digits   all three, mixed
+ *   36  472 bytes      letters, mixed from what is counted from there on
  *   508 three spaces and a newline;      a space after each number
  *
  * So a record is right when it is, byte for byte, the one that its own head names.
@@ -21,8 +21,9 @@
  *   wrong PATH OFFSET                       what was read there was not what the program had written
  */
 import type { UserTask } from "../kernel/abi/program.ts";
+import { PATH_MAX } from "../kernel/abi/stat.ts";
 import { crc32c } from "../kernel/lib/crc32c.ts";
-import { say } from "./libc.ts";
+import { putText, say } from "./libc.ts";
 
 export const RECORD_BYTES = 512;
 export const UNIT_BYTES = 4096;
@@ -34,12 +35,13 @@ const FILL_AT = 36;
 const FILL_END = 508;
 const SPACE = 0x20;
 const ENDING = 0x0a20_2020;
+const COUNT_STEP = 0x9e37_79b1;
 
-const encoder = new TextEncoder();
+/** Of the path whose hash is taken; nothing in it outlives a call. */
+const letters = new Uint8Array(PATH_MAX);
 
 export function pathHash(path: string): number {
-  const bytes = encoder.encode(path);
-  return ~crc32c(~0, bytes, 0, bytes.length) >>> 0;
+  return ~crc32c(~0, letters, 0, putText(letters, 0, PATH_MAX, path)) >>> 0;
 }
 
 function putHex(view: DataView, at: number, value: number): void {
@@ -62,17 +64,29 @@ function hexAt(view: DataView, at: number): number {
   return value;
 }
 
-function fillRecord(view: DataView, at: number, hash: number, number: number, generation: number): void {
-  let x = Math.imul(hash ^ Math.imul(number, 0x9e37_79b1) ^ Math.imul(generation, 0x85eb_ca77), 0x2c1b_3c6d) | 1;
+function mixed(hash: number, number: number, generation: number): number {
+  return Math.imul(hash ^ Math.imul(number, 0x9e37_79b1) ^ Math.imul(generation, 0x85eb_ca77), 0x2c1b_3c6d) | 1;
+}
+
+function putHead(view: DataView, at: number, hash: number, number: number, generation: number, mix: number): void {
   putHex(view, at, hash);
   putHex(view, at + NUMBER_AT, number);
   putHex(view, at + GENERATION_AT, generation);
-  putHex(view, at + MIXED_AT, x);
-  for (let n = FILL_AT; n < FILL_END; n += 4) {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    view.setInt32(at + n, (x & 0x3f3f_3f3f) + 0x2020_2020, true);
+  putHex(view, at + MIXED_AT, mix);
+}
+
+/** Four letters: each is mixed from a count of its own, so that a processor makes several at a time. */
+function lettersOf(count: number): number {
+  const x = Math.imul(count ^ (count >>> 16), 0x85eb_ca6b);
+  return ((x ^ (x >>> 13)) & 0x3f3f_3f3f) + 0x2020_2020;
+}
+
+function fillRecord(view: DataView, at: number, hash: number, number: number, generation: number): void {
+  const mix = mixed(hash, number, generation);
+  putHead(view, at, hash, number, generation, mix);
+  for (let n = FILL_AT, count = mix; n < FILL_END; n += 4) {
+    count = (count + COUNT_STEP) | 0;
+    view.setInt32(at + n, lettersOf(count), true);
   }
   view.setInt32(at + FILL_END, ENDING, true);
 }
@@ -93,15 +107,21 @@ export function fillUnits(
   for (let n = 0; n < bytes; n += RECORD_BYTES) fillRecord(view, at + n, hash, (offset + n) / RECORD_BYTES, generation);
 }
 
-const expected = new DataView(new ArrayBuffer(RECORD_BYTES));
+/** The head that a record should have; nothing in it outlives a call. */
+const expected = new DataView(new ArrayBuffer(FILL_AT));
 
 /** Generation of the record at `at`; -1 when it is not the record `number` of the file. */
 function generationAt(view: DataView, at: number, hash: number, number: number): number {
   const generation = hexAt(view, at + GENERATION_AT);
   if (Number.isNaN(generation)) return -1;
-  fillRecord(expected, 0, hash, number, generation);
-  for (let n = 0; n < RECORD_BYTES; n += 4) if (view.getInt32(at + n) !== expected.getInt32(n)) return -1;
-  return generation;
+  const mix = mixed(hash, number, generation);
+  putHead(expected, 0, hash, number, generation, mix);
+  for (let n = 0; n < FILL_AT; n += 4) if (view.getInt32(at + n) !== expected.getInt32(n)) return -1;
+  for (let n = FILL_AT, count = mix; n < FILL_END; n += 4) {
+    count = (count + COUNT_STEP) | 0;
+    if (view.getInt32(at + n, true) !== lettersOf(count)) return -1;
+  }
+  return view.getInt32(at + FILL_END, true) === ENDING ? generation : -1;
 }
 
 /** Offset in the file of the first of `bytes` bytes read from `offset` that no program wrote there; -1: all are right. */

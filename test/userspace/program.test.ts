@@ -18,6 +18,22 @@ function runAlone(text: UserProgram): FakeKernel {
   return world;
 }
 
+describe("putText()", () => {
+  it("is UTF-8, says its bytes, touches none beside them, and refuses what has no room", () => {
+    for (const text of ["", "/srv/0/1", "/grüße", "日本", "a😀b"]) {
+      const bytes = new TextEncoder().encode(text);
+      const memory = new Uint8Array(new SharedArrayBuffer(40)).fill(7);
+      expect(libc.putText(memory, 8, bytes.length, text)).toBe(bytes.length);
+      expect([...memory]).toEqual([
+        ...new Uint8Array(8).fill(7),
+        ...bytes,
+        ...new Uint8Array(32 - bytes.length).fill(7),
+      ]);
+      if (text !== "") expect(() => libc.putText(memory, 8, bytes.length - 1, text)).toThrow("too long");
+    }
+  });
+});
+
 describe("program()", () => {
   it("goes from step to step with the answer of each call, and exits", () => {
     const world = runAlone(
