@@ -179,7 +179,9 @@ export class BlockQueue implements BlockDevice {
 
   unplug(): void {
     this.#isPlugged = false;
-    this.#release();
+    // Most steps ask the disk for nothing.
+    if (this.#held.length > 0) this.#release();
+    else this.#run();
   }
 
   /** Lets go of what is held, in sector order; what finds no row stays. */

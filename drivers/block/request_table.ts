@@ -25,6 +25,8 @@ export class RequestTable implements ElevatorTable {
   readonly stage: Uint8Array;
   /** The callers' requests, in sector order. */
   readonly parts: BlockRequest[][];
+  /** By row: where parts that are no neighbours are put together, the longest so far; used again. */
+  readonly #gathered: (Uint8Array | undefined)[];
   readonly #free: Int32Array;
   #freeCount: number;
   #taken = 0;
@@ -41,6 +43,7 @@ export class RequestTable implements ElevatorTable {
     this.serial = new Float64Array(rows);
     this.stage = new Uint8Array(rows);
     this.parts = Array.from({ length: rows }, () => []);
+    this.#gathered = Array.from({ length: rows }, () => undefined);
     this.#free = Int32Array.from({ length: rows }, (_, i) => rows - 1 - i);
     this.#freeCount = rows;
   }
@@ -93,31 +96,47 @@ export class RequestTable implements ElevatorTable {
     this.sectors[row]! += request.sectors;
   }
 
-  /** The row's bytes in one piece: the caller's own when there is one part, else a buffer (filled for a write). */
+  /** The row's bytes in one piece: the callers' own where they are neighbours, else a buffer (filled for a write). */
   buffer(row: number): Uint8Array | undefined {
     const parts = this.parts[row]!;
     if (parts.length === 1) return parts[0]!.data;
-    const bytes = new Uint8Array(this.sectors[row]! * SECTOR_SIZE);
+    const length = this.sectors[row]! * SECTOR_SIZE;
+    const first = parts[0]!.data!;
+    if (areNeighbours(parts)) return new Uint8Array(first.buffer, first.byteOffset, length);
+    let gathered = this.#gathered[row];
+    if (gathered === undefined || gathered.length < length) this.#gathered[row] = gathered = new Uint8Array(length);
     if (this.op[row] === BlockOp.Write) {
       let at = 0;
       for (const { data } of parts) {
-        bytes.set(data!, at);
+        gathered.set(data!, at);
         at += data!.length;
       }
     }
-    return bytes;
+    return gathered.subarray(0, length);
   }
 
-  /** Ends the parts: results, and for a read that was merged each its bytes. */
+  /** Ends the parts: results, and for a read that was merged each its bytes, where they are not there already. */
   end(row: number, result: number, buffer: Uint8Array | undefined): readonly BlockRequest[] {
     const parts = this.parts[row]!;
+    const isGathered = parts.length > 1 && buffer!.buffer !== parts[0]!.data!.buffer;
     let at = 0;
     for (const part of parts) {
-      if (result === 0 && parts.length > 1 && part.op === BlockOp.Read)
+      if (result === 0 && isGathered && part.op === BlockOp.Read)
         part.data!.set(buffer!.subarray(at, at + part.data!.length));
       at += part.data?.length ?? 0;
       part.result = result;
     }
     return parts;
   }
+}
+
+/** Does each part's memory begin where that of the one before ends? */
+function areNeighbours(parts: readonly BlockRequest[]): boolean {
+  const { buffer } = parts[0]!.data!;
+  let { byteOffset } = parts[0]!.data!;
+  for (const { data } of parts) {
+    if (data!.buffer !== buffer || data!.byteOffset !== byteOffset) return false;
+    byteOffset += data!.length;
+  }
+  return true;
 }

@@ -55,6 +55,33 @@ describe("BlockQueue", () => {
     expect(reads.map((read) => read.data![100])).toEqual([2, 1]);
   });
 
+  it("merged parts that are neighbours in memory reach the device as they lie there, others in one piece of their bytes", () => {
+    for (const order of [
+      [0, 1, 2, 3],
+      [1, 0, 2, 3],
+      [0, 2, 1, 3],
+    ]) {
+      const { disk, queue, go } = queueOn();
+      const memory = new Uint8Array(64 * SECTOR_SIZE);
+      const part = (n: number): Uint8Array =>
+        memory.subarray((8 + 8 * order[n]!) * SECTOR_SIZE, (16 + 8 * order[n]!) * SECTOR_SIZE);
+      const send = (op: BlockOp): void => {
+        queue.plug();
+        queue.submit([0, 1, 2, 3].map((n) => blockRequest(op, 8 * n, part(n))));
+        queue.unplug();
+        go();
+      };
+      for (let n = 0; n < 4; n++) part(n).fill(n + 1);
+      send(BlockOp.Write);
+      expect([0, 1, 2, 3].map((n) => disk.image[(8 * n + 7) * SECTOR_SIZE])).toEqual([1, 2, 3, 4]);
+      memory.fill(9);
+      send(BlockOp.Read);
+      expect([0, 1, 2, 3].map((n) => [part(n)[0], part(n).at(-1)])).toEqual([1, 2, 3, 4].map((n) => [n, n]));
+      expect([memory[8 * SECTOR_SIZE - 1], memory[40 * SECTOR_SIZE]]).toEqual([9, 9]);
+      expect(disk.seen).toEqual([`${BlockOp.Write}@0+32`, `${BlockOp.Read}@0+32`]);
+    }
+  });
+
   it("does not merge across tasks, operations, gaps, FUA and the device's largest request", () => {
     const { disk, queue, go } = queueOn();
     queue.plug();
