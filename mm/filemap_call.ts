@@ -2,7 +2,8 @@
  * One file call on the cache: pages in hand, staged copies, truncations, and the one step in which they take effect
  * (kernel/abi/page_cache.ts says what a caller may rely on).
  *
- *   callSlot[p]    page in hand, callOf[slot] = p         callStage[p]  its copy in `stages`, or NIL
+ *   callSlot[p]    page in hand, callOf[slot] = p         callStage[p]  its copy in `stages`, or NIL; a fresh page has
+ *                                                                       a place there, but its bytes go to its frame
  *   callHold[p]    transaction that will hold it back     truncates     ranges that go at merge()
  */
 import { EBUSY, EIOCBQUEUED } from "../kernel/abi/errno.ts";
@@ -103,10 +104,13 @@ export function fresh(fm: Filemap, mapping: number, index: number): number {
   return added < 0 ? added : take(fm, added);
 }
 
-const stageOf = (fm: Filemap, at: number): Uint8Array => {
+/** A fresh page's copy is its frame: until merge() nobody looks at it, and abort() forgets it. */
+function stageOf(fm: Filemap, at: number): Uint8Array {
+  const slot = fm.callSlot[at]!;
+  if ((fm.flags[slot]! & PG.Fresh) !== 0) return frameBytes(fm, slot);
   const stage = fm.callStage[at]!;
   return fm.stages.subarray(stage * PAGE_SIZE, (stage + 1) * PAGE_SIZE);
-};
+}
 
 export function bytes(fm: Filemap, slot: number): Uint8Array {
   const at = fm.callOf[slot]!;
@@ -115,7 +119,8 @@ export function bytes(fm: Filemap, slot: number): Uint8Array {
   return frameBytes(fm, slot);
 }
 
-export function stage(fm: Filemap, slot: number, transaction: number): Uint8Array {
+/** The page's copy, which holds what the page does: or, `whole`, anything, since the caller fills it. */
+export function stage(fm: Filemap, slot: number, transaction: number, whole: boolean): Uint8Array {
   const at = fm.callOf[slot]!;
   assert(at !== NIL, "page cache: stage() of a page that is not in hand");
   const journal = fm.journalOf[fileOfSlot(fm, slot)]!;
@@ -126,14 +131,14 @@ export function stage(fm: Filemap, slot: number, transaction: number): Uint8Arra
   );
   assert(journal === 0 || (fm.flags[slot]! & PG.Writeback) === 0, "page cache: stage() without edit()");
   fm.callHold[at] = Math.max(fm.callHold[at]!, transaction);
-  if (fm.callStage[at] === NIL) {
-    assert(fm.scalars[FM.Stages]! < CALL_STAGES_MAX, "page cache: a call changes more pages than CALL_STAGES_MAX");
-    fm.callStage[at] = fm.scalars[FM.Stages]!++;
-    const copy = stageOf(fm, at);
-    if ((fm.flags[slot]! & PG.Fresh) !== 0) copy.fill(0);
-    else copy.set(frameBytes(fm, slot));
-  }
-  return stageOf(fm, at);
+  if (fm.callStage[at] !== NIL) return stageOf(fm, at);
+  assert(fm.scalars[FM.Stages]! < CALL_STAGES_MAX, "page cache: a call changes more pages than CALL_STAGES_MAX");
+  fm.callStage[at] = fm.scalars[FM.Stages]!++;
+  const copy = stageOf(fm, at);
+  if (whole) return copy;
+  if ((fm.flags[slot]! & PG.Fresh) !== 0) copy.fill(0);
+  else copy.set(frameBytes(fm, slot));
+  return copy;
 }
 
 /** Calls `visit` for each page of the file in first..last; the page may be dropped by it. */
@@ -190,7 +195,7 @@ function endCall(fm: Filemap): void {
 
 /** The staged copy becomes the page. */
 function mergeStage(fm: Filemap, slot: number, at: number): void {
-  frameBytes(fm, slot).set(stageOf(fm, at));
+  if ((fm.flags[slot]! & PG.Fresh) === 0) frameBytes(fm, slot).set(stageOf(fm, at));
   setFlags(fm, slot, PG.Uptodate, PG.Fresh);
   fm.heldBy[slot] = Math.max(fm.heldBy[slot]!, fm.callHold[at]!);
   makeDirty(fm, slot);

@@ -149,7 +149,7 @@ export const mutants: MutantSet = {
     },
     {
       file: "mm/filemap_call.ts",
-      find: "if ((fm.flags[slot]! & PG.Fresh) !== 0) copy.fill(0);\n    else copy.set(frameBytes(fm, slot));",
+      find: "if ((fm.flags[slot]! & PG.Fresh) !== 0) copy.fill(0);\n  else copy.set(frameBytes(fm, slot));",
       replace: "if ((fm.flags[slot]! & PG.Fresh) === 0) copy.set(frameBytes(fm, slot));",
       why: "the copy of a fresh page begins with what an earlier call left there",
     },

@@ -65,6 +65,8 @@ export interface PageCache {
   bytes(slot: Slot): Uint8Array;
   /** The call's copy of a page from edit() or fresh(). `transaction` > 0: written only after it is committed. */
   stage(slot: Slot, transaction?: number): Uint8Array;
+  /** The same of a page that the call fills to its last byte: until then nobody knows what the copy holds. */
+  stageWhole(slot: Slot): Uint8Array;
   /** Pages first..last go at merge(), dirty or not. EIOCBQUEUED: one is in flight. EBUSY: one is pinned. */
   truncate(mapping: Mapping, first: number, last: number): 0 | Errno;
   merge(): void;

@@ -34,24 +34,27 @@ describe("a call", () => {
   it("leaves nothing when it is given up, and everything at once when it is merged", () => {
     const { cache } = rig(8);
     const file = fileOn(cache, 2);
-    const change = (): Slot => {
+    const change = (more: number): Slot => {
       cache.begin();
       const slot = cache.edit(file.mapping, 0) as Slot;
       cache.stage(slot)[0] = 77;
       const made = cache.fresh(file.mapping, 5) as Slot;
       cache.stage(made)[1] = 88;
-      expect([cache.bytes(slot)[0], cache.bytes(made)[1]]).toEqual([77, 88]);
+      cache.stage(made)[2]! += more;
+      const filled = cache.fresh(file.mapping, 1) as Slot;
+      cache.stageWhole(filled).fill(99);
+      expect([cache.bytes(slot)[0], cache.bytes(made)[1], cache.bytes(filled)[2]]).toEqual([77, 88, 99]);
       return slot;
     };
-    change();
+    change(66);
     cache.abort();
     cache.check();
-    expect([touch(file, 0), cache.peek(file.mapping, 5)]).toEqual([1, undefined]);
-    change();
+    expect([touch(file, 0), touch(file, 1), cache.peek(file.mapping, 5)]).toEqual([1, 2, undefined]);
+    change(0);
     file.store.setSize(6 * PAGE_SIZE);
     cache.merge();
     cache.check();
-    expect(touch(file, 0)).toBe(77);
+    expect([touch(file, 0), touch(file, 1)]).toEqual([77, 99]);
     expect([...cache.bytes(cache.peek(file.mapping, 5)!).subarray(0, 3)]).toEqual([0, 88, 0]);
     expect(file.store.onDisk(0)[0]).toBe(1);
   });

@@ -71,7 +71,7 @@ function stagePages(fs: Mounted, mapping: Mapping, size: number, offset: number,
     const whole = length === PAGE_SIZE || start >= size;
     const slot = whole ? cache.fresh(mapping, index) : cache.edit(mapping, index);
     if (isErr(slot)) return slot;
-    const stage = cache.stage(slot);
+    const stage = length === PAGE_SIZE ? cache.stageWhole(slot) : cache.stage(slot);
     if (start < size && size < start + PAGE_SIZE) stage.fill(0, size - start);
     stage.set(length === from.length ? from : from.subarray(done, done + length), at);
     done += length;
