@@ -37,6 +37,14 @@ test.prop([words, data, data, data], { seed: SEED })(
   },
 );
 
+test.prop([words, fc.uint8Array({ minLength: 250, maxLength: 1100, size: "max" }), fc.nat(9), fc.nat(9)], {
+  seed: SEED,
+})("crc32c() of a block is the definition, wherever the block lies in memory", (seed, block, before, at) => {
+  const bytes = new Uint8Array(new SharedArrayBuffer(before + at + block.length + 5), before);
+  bytes.set(block, at);
+  expect(crc32c(seed, bytes, at, block.length)).toBe(slowCrc(REFLECTED.crc32c, seed, [...block]));
+});
+
 test.prop([words, words, fc.integer({ min: 0, max: 300 }), data], { seed: SEED })(
   "crc32cWord(), crc32cHalf() and crc32cZeroes() are short ways to the same",
   (seed, word, zeroes, block) => {
