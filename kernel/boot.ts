@@ -455,6 +455,7 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
           tasks: config.rows ?? ROWS,
           idle: () => system.idle(),
           version: config.version ?? VERSION,
+          seed: config.seed,
           console: config.console ?? (() => undefined),
           pipeMoved: () => system.executor.wakeAll(Wait.Pipe),
           ...(slots.ext4 === undefined ? {} : { root: slots.ext4 }),

@@ -1,6 +1,6 @@
 /**
  * The file systems of a machine under one tree (boot.ts calls this): ext4 at the root when there is a disk, else a tmpfs;
- * a tmpfs at /tmp, /proc and /sys, /dev with the console, and pipes. Directories that are missing are made.
+ * a tmpfs at /tmp, /proc and /sys, /dev, and pipes. Directories that are missing are made.
  *
  * - bootPageCache(memory, ...)   the page cache over the machine's frames
  * - mountDisk(...)               the ext4, or Refusal; takes the machine's time while the disk works
@@ -22,6 +22,7 @@ import { isRefusal } from "./fs/ext4/super.ts";
 import type { Refusal } from "./fs/ext4/super.ts";
 import { PipeFs } from "./fs/pipe.ts";
 import { PseudoFs } from "./fs/pseudo/pseudo_fs.ts";
+import { devNodes } from "./fs/pseudo/dev_nodes.ts";
 import { procFs } from "./fs/pseudo/proc.ts";
 import { sysFs } from "./fs/pseudo/sysfs.ts";
 import type { LiveDirs, PseudoNode } from "./fs/pseudo/pseudo_fs.ts";
@@ -107,6 +108,8 @@ export interface TreeParts {
   readonly proc?: { readonly nodes: readonly PseudoNode[]; readonly pids: LiveDirs };
   readonly sys?: readonly PseudoNode[];
   readonly version: string;
+  /** Of /dev/urandom. */
+  readonly seed: number;
   /** A line for the console, /dev/kmsg. */
   readonly console: (text: string) => void;
   readonly pipeMoved: () => void;
@@ -142,15 +145,7 @@ export function bootTree(parts: TreeParts): Tree {
     assert(!isErr(mounted), "bootTree: a file system cannot be mounted where it belongs");
   };
   if (parts.root === undefined || !parts.root.readOnly) {
-    const kmsg: PseudoNode = {
-      path: "kmsg",
-      text: () => "",
-      write: (text) => {
-        parts.console(text);
-        return new TextEncoder().encode(text).length;
-      },
-    };
-    mountAt("/dev", new PseudoFs("devtmpfs", [kmsg], BOOT_SEC));
+    mountAt("/dev", new PseudoFs("devtmpfs", devNodes(parts.seed, parts.console), BOOT_SEC));
     if (parts.tmpPages !== undefined) mountAt("/tmp", tmpfs(parts.tmpPages));
     if (parts.proc !== undefined)
       mountAt("/proc", procFs({ vfs, version: parts.version, ...parts.proc, bornSec: BOOT_SEC }));

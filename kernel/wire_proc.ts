@@ -186,6 +186,7 @@ export function procPids({ view }: ProcParts): LiveDirs {
   };
   return pidDirs({
     processes,
+    caller: () => view.vfs()!.state.caller,
     channelOf,
     sched,
     cpus,

@@ -26,6 +26,7 @@ export const PATH_MAX = 4096;
 export const isDir = (mode: number): boolean => (mode & S_IFMT) === S_IFDIR;
 export const isReg = (mode: number): boolean => (mode & S_IFMT) === S_IFREG;
 export const isFifo = (mode: number): boolean => (mode & S_IFMT) === S_IFIFO;
+export const isChar = (mode: number): boolean => (mode & S_IFMT) === S_IFCHR;
 export const isLink = (mode: number): boolean => (mode & S_IFMT) === S_IFLNK;
 /** d_type of a directory's entry (DT_DIR, DT_REG, ...). */
 export const dirType = (mode: number): number => (mode & S_IFMT) >>> 12;

@@ -15,7 +15,7 @@ export abstract class FixedFs {
     return 0;
   }
 
-  readlink(): Errno {
+  readlink(_ino: number, _into: Uint8Array): number | Errno {
     return EINVAL;
   }
 

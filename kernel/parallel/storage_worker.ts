@@ -188,6 +188,7 @@ async function main(): Promise<void> {
       tasks: rows,
       idle,
       version: start.version,
+      seed,
       console: (text) => {
         lines?.(text);
         answer({ kind: "line", text });

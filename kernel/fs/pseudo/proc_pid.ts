@@ -34,6 +34,8 @@ export interface TaskIo {
 }
 
 export interface PidParts {
+  /** The VFS's number of the task whose call is under way. */
+  readonly caller: () => number;
   readonly processes: Processes;
   /** What a row waits for (wait.ts). */
   readonly channelOf: (p: number) => number;
@@ -188,6 +190,12 @@ export function pidDirs(parts: PidParts): LiveDirs {
     files: (pid) => {
       const p = processes.rowOf(pid);
       return p === 0 ? undefined : filesOf(parts, p);
+    },
+    self: () => {
+      const task = parts.caller();
+      for (let p = 1; p < processes.rows; p++)
+        if (processes.kind[p] === Kind.User && processes.vfsTask[p] === task) return processes.pid[p]!;
+      return 0;
     },
   };
 }

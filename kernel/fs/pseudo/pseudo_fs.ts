@@ -5,6 +5,8 @@
  * - new PseudoFs(type, nodes, bornSec, live)
  * - a node's `text()` is asked at each read, and the bytes from the offset on are given: a reader in several steps may see
  *   two moments. An errno from it ends the read, EIOCBQUEUED among them
+ * - a node with `link` is a symbolic link to what that says; one with `device` is a character device, which is asked for
+ *   and given bytes, wherever the position is
  * - a node's `write(bytes)` takes each write as a whole, wherever the position is; a node without it cannot be written
  *
  * A file's size is 0, as in Linux: readers read until nothing comes. Inode numbers of the fixed tree: 1 the root, then in
@@ -18,17 +20,26 @@
  * One that has ended meanwhile, as in Linux: ENOENT for its names; ESRCH for reads and writes of files that are still
  * open; their attributes can be asked for.
  */
-import { EIO, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, EPERM, ESRCH, isErr } from "../../abi/errno.ts";
-import { dirType, isDir, NAME_MAX, S_IFDIR, S_IFREG } from "../../abi/stat.ts";
+import { EINVAL, EIO, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, EPERM, ESRCH, isErr } from "../../abi/errno.ts";
+import { dirType, isDir, NAME_MAX, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } from "../../abi/stat.ts";
 import type { Errno } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
 import { FixedFs } from "../fixed_fs.ts";
 import { type EmitEntry, EOF_COOKIE, type FileSystem, type Stat } from "../vfs/file_system.ts";
 
+export interface PseudoDevice {
+  readonly rdev: number;
+  readonly read: (into: Uint8Array) => number | Errno;
+  readonly write: (from: Uint8Array) => number | Errno;
+}
+
+/** A file with `text`, a `link`, or a `device`. */
 export interface PseudoNode {
   /** From the root, without a leading slash: "sys/kernel/ostype". */
   readonly path: string;
-  readonly text: () => string | Errno;
+  readonly text?: () => string | Errno;
+  readonly link?: () => string | Errno;
+  readonly device?: PseudoDevice;
   /** Bytes taken, or an errno. */
   readonly write?: (text: string) => number | Errno;
   /** Permissions; 0444, or 0644 with `write`, when left out. */
@@ -41,6 +52,8 @@ export interface LiveDirs {
   list(): readonly number[];
   /** The files of one: for the same number always the same names in the same order. Undefined: it is not there. */
   files(id: number): readonly PseudoNode[] | undefined;
+  /** Number of the one whose call is under way; 0: none of them. */
+  self?(): number;
 }
 
 interface Inode {
@@ -65,6 +78,7 @@ const same = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length &&
 export class PseudoFs extends FixedFs implements FileSystem {
   readonly type: string;
   readonly readOnly = false;
+  readonly devices = true;
   /** Row = inode number; row 0 is unused. */
   private readonly inodes: Inode[];
   /** Since when it is there: all its times, seconds since 1970. */
@@ -126,6 +140,8 @@ export class PseudoFs extends FixedFs implements FileSystem {
 
   private modeOf(node: PseudoNode | undefined): number {
     if (node === undefined) return S_IFDIR | 0o555;
+    if (node.link !== undefined) return S_IFLNK | 0o777;
+    if (node.device !== undefined) return S_IFCHR | (node.permissions ?? 0o666);
     return S_IFREG | (node.permissions ?? (node.write === undefined ? 0o444 : 0o644));
   }
 
@@ -147,6 +163,7 @@ export class PseudoFs extends FixedFs implements FileSystem {
     out.links = isDir(out.mode) ? 2 + this.subdirs(ino) : 1;
     out.uid = out.gid = out.rdev = out.size = out.sectors = out.generation = 0;
     out.blockSize = BLOCK;
+    if (typeof node === "object" && node.device !== undefined) out.rdev = node.device.rdev;
     out.atimeSec = out.mtimeSec = out.ctimeSec = this.bornSec;
     out.atimeNsec = out.mtimeNsec = out.ctimeNsec = 0;
     return 0;
@@ -217,6 +234,14 @@ export class PseudoFs extends FixedFs implements FileSystem {
     return 0;
   }
 
+  override readlink(ino: number, into: Uint8Array): number | Errno {
+    const node = this.nodeOf(ino);
+    if (typeof node === "number") return node;
+    if (node?.link === undefined) return EINVAL;
+    const target = node.link();
+    return typeof target === "number" ? target : encoder.encodeInto(target, into).written;
+  }
+
   /** The node of a file that is or was there: ESRCH when its directory has ended. */
   private open(ino: number): PseudoNode | Errno {
     const node = this.nodeOf(ino);
@@ -227,7 +252,9 @@ export class PseudoFs extends FixedFs implements FileSystem {
 
   read(ino: number, offset: number, into: Uint8Array): number | Errno {
     const node = this.open(ino);
-    const text = typeof node === "number" ? node : node.text();
+    if (typeof node === "number") return node;
+    if (node.device !== undefined) return node.device.read(into);
+    const text = node.text!();
     if (typeof text === "number") return text;
     const part = encoder.encode(text).subarray(offset, offset + into.length);
     into.set(part);
@@ -237,6 +264,7 @@ export class PseudoFs extends FixedFs implements FileSystem {
   write(ino: number, _offset: number, from: Uint8Array): number | Errno {
     const node = this.open(ino);
     if (typeof node === "number") return node;
+    if (node.device !== undefined) return node.device.write(from);
     // What is no UTF-8 is longer as text.
     return node.write === undefined ? EIO : Math.min(from.length, node.write(decoder.decode(from.slice())));
   }

@@ -17,6 +17,7 @@ import { CALL, FILE, type VfsState } from "./state.ts";
 
 export function run(v: VfsState, task: number, call: () => number): number {
   assert(v.isTask(task), "Vfs: a call of a task that does not exist");
+  v.caller = task;
   if (v.callGet(task, CALL.ending) === 0) {
     const result = call();
     if (result === EIOCBQUEUED) return result;

@@ -106,6 +106,8 @@ export interface FileSystem {
   readonly readOnly: boolean;
   /** Names come and go by themselves (/proc): what lookup said is not remembered. */
   readonly uncached?: boolean;
+  /** Behind its character devices it answers itself: they can be opened. */
+  readonly devices?: boolean;
   root(): number;
   statfs(out: StatFs): 0 | Errno;
 

@@ -34,7 +34,7 @@ import {
   W_OK,
   X_OK,
 } from "../../abi/fcntl.ts";
-import { isDir, isLink, isReg, S_IALLUGO, S_IFREG } from "../../abi/stat.ts";
+import { isChar, isDir, isLink, isReg, S_IALLUGO, S_IFREG } from "../../abi/stat.ts";
 import type { Errno } from "../../abi/units.ts";
 import { haveInHand } from "./call.ts";
 import { install } from "./descriptors.ts";
@@ -171,8 +171,9 @@ function mayOpen(v: VfsState, walk: Walk, flags: number): 0 | Errno {
   if (isDir(stat.mode) && (want & W_OK) !== 0) return EISDIR;
   const may = permission(v, walk.cred, walk.mount, stat, want);
   if (may !== 0) return may;
-  // There are no drivers and no pipes behind these nodes.
-  return isDir(stat.mode) || isReg(stat.mode) ? 0 : ENXIO;
+  if (isDir(stat.mode) || isReg(stat.mode)) return 0;
+  // There are no pipes behind other nodes, and drivers only in the file system itself.
+  return isChar(stat.mode) && v.fsOf(walk.mount).devices === true ? 0 : ENXIO;
 }
 
 /** O_TMPFILE: the path names the directory. The inode comes held. */

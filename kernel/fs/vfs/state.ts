@@ -109,6 +109,8 @@ export class VfsState {
   readonly cred: Cred = { uid: 0, gid: 0, groups: [] };
   /** The file system that a call asked last: where it waits when it waits. Not kept between calls. */
   asked: FileSystem | undefined;
+  /** The task whose call was made last. Likewise. */
+  caller = -1;
 
   /** Writes nothing: reset() makes a tree without mounts and tasks. */
   constructor(options: VfsOptions) {

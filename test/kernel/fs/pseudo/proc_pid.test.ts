@@ -58,6 +58,7 @@ function machine() {
     kill: () => 0,
   };
   const pids = pidDirs({
+    caller: () => -1,
     processes,
     channelOf: (p) => waits.channel[p]!,
     sched,
@@ -138,7 +139,7 @@ it("oom_score_adj is set, and what is no value changes nothing", () => {
 it("directories come and go with the tasks, and a file that is open still says ESRCH", () => {
   const { vfs, task, processes, end, take } = machine();
   const files = "comm:8 io:8 oom_score:8 oom_score_adj:8 schedstat:8 stat:8 status:8 wchan:8";
-  expect(listVfs(vfs, task, "/proc")).toBe("0 ..:4 .:4 1:4 2:4 filesystems:8 mounts:8 sys:4 version:8");
+  expect(listVfs(vfs, task, "/proc")).toBe("0 ..:4 .:4 1:4 2:4 filesystems:8 mounts:8 self:10 sys:4 version:8");
   expect(listVfs(vfs, task, "/proc/2")).toBe(`0 ..:4 .:4 ${files}`);
   const stat: FileStat = { ...newStat(), dev: 0 };
   expect([vfs.stat(task, "/proc", stat), stat.links]).toEqual([0, 5]);
@@ -153,7 +154,7 @@ it("directories come and go with the tasks, and a file that is open still says E
   expect([vfs.read(task, file, into), vfs.getdents64(task, dir, into)]).toEqual([ESRCH, ENOENT]);
   expect([vfs.open(task, "/proc/2", 0), vfs.open(task, "/proc/2/comm", 0)]).toEqual([ENOENT, ENOENT]);
   expect([vfs.stat(task, "/proc/2", stat), vfs.stat(task, file, stat), stat.ino]).toEqual([ENOENT, 0, ino]);
-  expect(listVfs(vfs, task, "/proc")).toBe("0 ..:4 .:4 1:4 filesystems:8 mounts:8 sys:4 version:8");
+  expect(listVfs(vfs, task, "/proc")).toBe("0 ..:4 .:4 1:4 filesystems:8 mounts:8 self:10 sys:4 version:8");
   expect([vfs.close(task, file), vfs.close(task, dir)]).toEqual([0, 0]);
 
   // The row is taken again, by another pid: other inodes.
@@ -182,5 +183,5 @@ it("a directory read in small steps skips nobody when a task ends between two of
       names.push(new TextDecoder().decode(into.subarray(at + 19, at + into[at + 16]!)).replace(/\0.*$/s, ""));
     if (names.at(-1) === "2") end(2);
   }
-  expect(names).toEqual([".", "..", "version", "mounts", "filesystems", "sys", "1", "2", "3", "4", "5"]);
+  expect(names).toEqual([".", "..", "version", "mounts", "filesystems", "sys", "self", "1", "2", "3", "4", "5"]);
 });
