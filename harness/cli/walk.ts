@@ -11,11 +11,11 @@ interface Walk {
 const WALKS: Readonly<Record<string, Walk>> = {
   page: {
     help: "kmalloc of 100 bytes down to a frame; then memory runs short, down to a kill",
-    load: async () => (await import("../mm/walk_page.ts")).walkPage,
+    load: async () => (await import("../machine/walk_page.ts")).walkPage,
   },
   switch: {
     help: "a timer wakes a sleeper, which preempts a hog and blocks again",
-    load: async () => (await import("../experiment/walk_switch.ts")).walkSwitch,
+    load: async () => (await import("../machine/walk_switch.ts")).walkSwitch,
   },
   call: {
     help: "a task of the whole machine writes and syncs: system call, journal, ring, interrupt, and back",
