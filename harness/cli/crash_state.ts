@@ -19,18 +19,14 @@ import type { JudgeOptions, RecordingOptions } from "./crash_options.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { emit } from "./output.ts";
 
+const fsOption = () =>
+  choiceOption("--fs <name>", "the file system; not ext4: a guest and its own checker judge", GUEST_FS_NAMES, "ext4");
+
 export function registerStates(crash: Command): void {
   recordingOptions(crash.command("show"))
     .description("Tell what survived in a crash state, and what is wrong with it: 3 when something is.")
     .argument("<state>", "its name, such as 3f1c0a9b2e4d-e4-p12x5")
-    .addOption(
-      choiceOption(
-        "--fs <name>",
-        "the file system; not ext4: a guest and its own checker judge",
-        GUEST_FS_NAMES,
-        "ext4",
-      ),
-    )
+    .addOption(fsOption())
     .addOption(policyOption())
     .option("--image <file>", "write the disk in that state there")
     .addOption(formatOption("json"))
@@ -49,6 +45,7 @@ export function registerStates(crash: Command): void {
   recordingOptions(crash.command("shrink"))
     .description("Find the fewest lost writes that still break a flagged state.")
     .argument("<state>", "its name")
+    .addOption(fsOption())
     .addOption(policyOption())
     .addOption(formatOption("json"))
     .action(shrink);
@@ -77,14 +74,17 @@ async function openState(id: string, { base, log, policy }: JudgeOptions) {
   return { explorer, segment: states.segment, parsed };
 }
 
-interface ShowOptions extends JudgeOptions {
+interface FsOptions extends JudgeOptions {
   readonly fs: GuestFsName;
+}
+
+interface ShowOptions extends FsOptions {
   readonly image?: string;
 }
 
 async function show(id: string, options: ShowOptions): Promise<void> {
   if (options.fs !== "ext4") {
-    const { showForeign } = await import("./crash_show_foreign.ts");
+    const { showForeign } = await import("./crash_state_foreign.ts");
     return showForeign(id, { ...options, fs: options.fs });
   }
   const { explorer, segment, parsed } = await openState(id, options);
@@ -117,7 +117,11 @@ async function show(id: string, options: ShowOptions): Promise<void> {
   if (isFlagged(verdict)) process.exitCode = EXIT.invariant;
 }
 
-async function shrink(id: string, options: JudgeOptions): Promise<void> {
+async function shrink(id: string, options: FsOptions): Promise<void> {
+  if (options.fs !== "ext4") {
+    const { shrinkForeign } = await import("./crash_state_foreign.ts");
+    return shrinkForeign(id, { ...options, fs: options.fs });
+  }
   const { explorer, segment, parsed } = await openState(id, options);
   const { shrinkState } = await import("../crash/shrink.ts");
   const { describeState, lostOf } = await import("../crash/timeline.ts");

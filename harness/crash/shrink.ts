@@ -3,11 +3,12 @@
  * lost write put back that need not be lost, until none can be.
  *
  * - shrinkState(explorer, segment, text)    undefined when the state is not broken
+ * - shrinking(set)                          the same for judges that do not answer at once
  */
 import type { Explorer } from "./explore.ts";
 import type { Segment } from "./recorded.ts";
 import { lossText, parseSet } from "./state_set.ts";
-import type { Tear } from "./state_set.ts";
+import type { StateSet, Tear } from "./state_set.ts";
 import { isFlagged } from "./verdict.ts";
 
 export interface Shrunk {
@@ -25,39 +26,47 @@ interface Loss {
 export function shrinkState({ disk, judge }: Explorer, segment: Segment, text: string): Shrunk | undefined {
   const free = segment.free.length;
   disk.enter(segment);
-  let tried = 0;
-  const isBroken = ({ end, lost, tear }: Loss): boolean => {
-    const set = parseSet(lossText(end, lost, tear), free);
-    tried++;
+  const search = shrinking(parseSet(text, free));
+  let step = search.next();
+  while (step.done !== true) {
+    const set = parseSet(step.value, free);
     disk.state(set);
-    return isFlagged(judge.verdict(tear !== undefined, segment.markers[set.cut]!));
-  };
-  const first = parseSet(text, free);
+    step = search.next(isFlagged(judge.verdict(set.tear !== undefined, segment.markers[set.cut]!)));
+  }
+  disk.undo();
+  return step.value;
+}
+
+/** The search alone, for judges that take their time: yields the text of a state, and is told whether it is broken. */
+export function* shrinking(first: StateSet): Generator<string, Shrunk | undefined, boolean> {
   // A crash at the end of the epoch has lost the writes at its end, too.
   const end = first.cut;
   const lost = [...first.kept.subarray(0, end).entries()].flatMap(([n, kept]) => (kept === 1 ? [] : [n]));
   let best: Loss = { end, lost, tear: first.tear };
-  if (!isBroken(best)) return undefined;
-  const better = (next: Loss): boolean => {
-    if (!isBroken(next)) return false;
+  let tried = 1;
+  if (!(yield textOf(best))) return undefined;
+  function* better(next: Loss): Generator<string, boolean, boolean> {
+    tried++;
+    if (!(yield textOf(next))) return false;
     best = next;
     return true;
-  };
-  if (best.tear !== undefined) better({ ...best, tear: undefined });
+  }
+  if (best.tear !== undefined) yield* better({ ...best, tear: undefined });
   for (let again = true; again;) {
     again = false;
     for (const one of best.lost) {
-      again = better({ ...best, lost: best.lost.filter((other) => other !== one) }) || again;
+      again = (yield* better({ ...best, lost: best.lost.filter((other) => other !== one) })) || again;
     }
     // An earlier crash: the writes behind it need not have happened.
     for (let cut = Math.max(0, ...best.lost.map((n) => n + 1)); cut < best.end; cut++) {
       if (best.tear !== undefined && best.tear.write >= cut) continue;
-      if (better({ ...best, end: cut })) {
+      if (yield* better({ ...best, end: cut })) {
         again = true;
         break;
       }
     }
   }
-  disk.undo();
-  return { set: lossText(best.end, best.lost, best.tear), tried };
+  return { set: textOf(best), tried };
 }
+
+const textOf = ({ end, lost, tear }: Loss): string => lossText(end, lost, tear);

@@ -51,7 +51,7 @@ export interface Foreign {
   readonly recorded: Recorded;
   readonly disk: CrashDisk;
   readonly segments: readonly SegmentStates[];
-  judge(seat: number, segment: number, set: StateSet): Promise<ForeignVerdict>;
+  readonly judge: (seat: number, segment: number, set: StateSet) => Promise<ForeignVerdict>;
   close(): Promise<void>;
 }
 

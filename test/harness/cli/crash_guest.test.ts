@@ -1,6 +1,7 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { loadRecorded } from "../../../harness/crash/recorded.ts";
 import { findTool } from "../../../harness/qemu/packages.ts";
 import { linesOf, orrery, scratch } from "../orrery.ts";
 import { guest } from "../qemu/tools.ts";
@@ -26,6 +27,8 @@ mv /mnt/A/f1 /mnt/f1
 true
 `;
 
+const MARKERS = ["start", "sync2", "fsyncf2"];
+
 const xfs = ["mkfs.xfs", "xfs_repair"].every((program) => findTool(program) !== undefined);
 
 describe.skipIf(!guest || !xfs)("orrery crash guest --fs xfs (needs a guest and xfsprogs)", () => {
@@ -38,6 +41,12 @@ describe.skipIf(!guest || !xfs)("orrery crash guest --fs xfs (needs a guest and 
     const found = JSON.parse(stdout) as { runs: Record<string, unknown>[] };
     expect(found).toMatchObject({ fs: "xfs", judged: 12, flagged: 0, runs: [{ judged: 12, refused: [] }] });
     expect(found.runs[0]!["controlFlagged"]).toBeGreaterThan(0);
+    // All writes lost, asked for all promises.
+    const recording = { base: join(cwd, "run/base.img.zst"), log: join(cwd, "run/run0.ignored-flushes.log") };
+    const state = `${loadRecorded(recording.base, recording.log).hash.slice(0, 12)}-e0-p0e`;
+    const shown = ["crash", "show", state, "--fs", "xfs", "--base", recording.base, "--log", recording.log];
+    const { code: broken, stdout: told } = await orrery([...shown, "--format", "json"]);
+    expect([broken, JSON.parse(told)]).toEqual([3, expect.objectContaining({ class: "lost", markersPassed: MARKERS })]);
     // As if it had been killed before its end. No guest boots again: there is none to be found.
     rmSync(join(cwd, "run", "manifest.json"));
     const again = await orrery(words, { cwd, env: { ORRERY_QEMU: "/no/qemu" } });
