@@ -49,8 +49,8 @@ export const mutants: MutantSet = {
       why: "accounting rounds up",
     },
     {
-      file: "sched/eject.ts",
-      find: "if (state[p] === TaskState.Queued) putOn(p, task.cpu[p]!, abi.ENQ_NEW);",
+      file: "sched/rule.ts",
+      find: "      putOn(p, task.cpu[p]!, abi.ENQ_NEW);\n",
       replace: "",
       why: "waiting tasks are lost when the policy is replaced",
     },
@@ -98,14 +98,14 @@ export const mutants: MutantSet = {
     },
     {
       file: "sched/policies/cfs.ts",
-      find: "minVruntime[cpu]! - latency / 2);",
-      replace: "minVruntime[cpu]! - latency);",
+      find: "minVruntime[cpu]! - Math.floor(latency[0]! / 2));",
+      replace: "minVruntime[cpu]! - latency[0]!);",
       why: "cfs: a sleeper gets a whole period of credit",
     },
     {
       file: "sched/policies/cfs.ts",
-      find: "tasks > NR_LATENCY ? tasks",
-      replace: "tasks > NR_LATENCY + 1 ? tasks",
+      find: "tasks > nrLatency() ? tasks",
+      replace: "tasks > nrLatency() + 1 ? tasks",
       why: "cfs: the period stretches one task too late",
     },
     {
@@ -170,8 +170,8 @@ export const mutants: MutantSet = {
     },
     {
       file: "sched/policies/rr.ts",
-      find: "if (prev !== 0) k.task.slice[prev] = quantumNs;",
-      replace: "if (prev < 0) k.task.slice[prev] = quantumNs;",
+      find: "if (prev !== 0) k.task.slice[prev] = quantum[0]!;",
+      replace: "if (prev < 0) k.task.slice[prev] = quantum[0]!;",
       why: "rr: a task alone goes on for the default slice",
     },
     {
