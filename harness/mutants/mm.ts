@@ -189,7 +189,7 @@ export const mutants: MutantSet = {
     },
     {
       file: "mm/compaction.ts",
-      find: "if (done) map.owner[to] = map.owner[from]!;",
+      find: "    map.owner[to] = map.owner[from]!;\n",
       replace: "",
       why: "a moved page forgets its owner",
     },
