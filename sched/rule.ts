@@ -58,20 +58,20 @@ export function ruling(s: SchedState, parts: RuleParts, rq: RunQueues, { putOn }
 
   function handOver(n: number): void {
     const old = s.policy;
-    const [tasks, waiting]: [number[], number[]] = [[], []];
-    for (let p = 1; p < rows; p++) {
-      if (state[p] === TaskState.Free) continue;
-      tasks.push(p);
-      if (state[p] === TaskState.Queued) waiting.push(p);
-      dsqs.remove(p, dsq[p]!);
-      if (onRq[p] !== 0) rq.unlink(p, task.cpu[p]!);
-    }
-    waiting.sort((a, b) => waitSince[a]! - waitSince[b]! || a - b);
+    const tasks: number[] = [];
+    for (let p = 1; p < rows; p++) if (state[p] !== TaskState.Free) tasks.push(p);
     for (const p of tasks) {
       quietly(() => old.disable?.(p));
       quietly(() => old.exitTask?.(p));
     }
     quietly(() => old.exit?.());
+    // Only now: a policy may put tasks into queues even as it leaves.
+    for (const p of tasks) {
+      dsqs.remove(p, dsq[p]!);
+      if (onRq[p] !== 0) rq.unlink(p, task.cpu[p]!);
+    }
+    const waiting = tasks.filter((p) => state[p] === TaskState.Queued);
+    waiting.sort((a, b) => waitSince[a]! - waitSince[b]! || a - b);
     trace(Ev.SchedPolicy, 0, n, shared[RULES]!, waiting.length, 0);
     shared[EPOCH]!++;
     shared[RULES] = n;

@@ -253,3 +253,19 @@ it("a tunable that is none is refused as the policy comes up", () => {
   expect(made(asks("../a", 5))).toThrow("is no name");
   expect(made(asks("a", 5, 2))).toThrow("is there twice");
 });
+
+it("tasks that a policy puts into queues as it leaves are the next one's, once", () => {
+  const rigs: SchedRig[] = [];
+  const clinging: PolicyFactory = (k) => ({
+    ...fifo(k),
+    exitTask: (p) => {
+      if (rigs[0]!.sched.task.state[p] === TaskState.Queued) k.dsqInsert(p, DSQ_GLOBAL, SLICE_DFL, 0);
+    },
+  });
+  rigs.push(loaded(clinging, [eevdf]));
+  const [rig] = rigs as [SchedRig];
+  expect(rig.sched.switchTo(OTHER)).toBe(0);
+  checkSched(rig.sched, new Float64Array(rig.sched.tasksMax));
+  expect(rig.drain()).toBe(true);
+  expect(rig.sched.ejected()).toBe(false);
+});
