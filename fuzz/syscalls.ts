@@ -105,10 +105,10 @@ interface Run {
   readonly model: SyscallModel;
 }
 
-/** Frames that somebody has, beside the page cache. */
-function framesTaken({ memory, pages }: BootedMachine): number {
+/** Frames that somebody has, beside the page cache and slabs. */
+function framesTaken({ memory, pages, slabs }: BootedMachine): number {
   if (memory === undefined) return 0;
-  return checkPageAlloc(memory.mm).allocated - (pages?.cache.cached() ?? 0);
+  return checkPageAlloc(memory.mm).allocated - (pages?.cache.cached() ?? 0) - (slabs?.frames() ?? 0);
 }
 
 /** Tells the model of every piece that a pipe takes: a long write puts in several. */
@@ -222,7 +222,7 @@ function lostWakeup({ system, machine }: BootedMachine): string | undefined {
 
 /** What a machine at rest still holds. */
 function leftOver(booted: BootedMachine, before: number): string | undefined {
-  const { system, times } = booted;
+  const { system, times, slabs } = booted;
   const { processes, tree } = system;
   const now = booted.machine.time[0]!;
   processes.check();
@@ -238,6 +238,8 @@ function leftOver(booted: BootedMachine, before: number): string | undefined {
   if (pipes > 0) return `${pipes} pipes are left open`;
   const files = tree!.vfs.state.openFiles;
   if (files > 0) return `${files} files are left open`;
+  slabs?.slub.check();
+  for (const [cache, objects] of Object.entries(slabs?.inUse() ?? {})) return `${objects} of ${cache} are left`;
   const taken = framesTaken(booted);
   return taken === before ? undefined : `${taken - before} frames are not given back`;
 }

@@ -30,6 +30,7 @@ import type { TaskTimes } from "./observe/task_times.ts";
 import type { CachedPages } from "./wire_files.ts";
 import type { Disk } from "./wire_disk.ts";
 import type { Memory } from "./wire_memory.ts";
+import type { Slabs } from "./wire_slabs.ts";
 import type { LockstepWorld } from "./world_lockstep.ts";
 import type { MountOptions } from "./fs/ext4/mount_options.ts";
 import type { Ext4 } from "./fs/ext4/ext4.ts";
@@ -93,6 +94,7 @@ interface Slots {
   trace: EventSink;
   observers: EventSink[];
   memory: Memory | undefined;
+  slabs: Slabs | undefined;
   psi: Psi | undefined;
   times: TaskTimes | undefined;
   calls: CallTimes | undefined;
@@ -212,10 +214,11 @@ function traced({ machine, trace, system }: Slots): VirtualMachine {
   return { ...machine!, trace: (type, _cpu, a, b, c, d) => trace(type, system!.executor.cpu(), a, b, c, d) };
 }
 
-const machineParts = ({ times, refaults, memory, psi, compaction, disk, pages, ext4 }: Slots): MachineParts => ({
+const machineParts = ({ times, refaults, memory, slabs, psi, compaction, disk, pages, ext4 }: Slots): MachineParts => ({
   times: times!,
   refaults: refaults!,
   memory,
+  slabs,
   psi,
   compaction,
   disk,
@@ -243,7 +246,7 @@ async function procParts(
       set: (name) => system.setPolicy(name),
     },
     tunables: system.policyTunables(),
-    acts: vmActs(system, slots.memory?.mm.zones.length ?? 0, on.has("COMPACTION") ? slots.compaction : undefined),
+    acts: vmActs(system, slots, on.has("COMPACTION")),
     load: newLoad(slots.machine!.time[0]!),
     elevators:
       config.elevator === undefined || ELEVATORS.includes(config.elevator)
@@ -287,6 +290,14 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
     },
   },
   {
+    name: "mm: slab allocator",
+    feature: "SLAB",
+    start: async (slots) => {
+      const { bootSlabs } = await import("./wire_slabs.ts");
+      slots.slabs = bootSlabs(slots.memory!, () => slots.system?.executor.cpu() ?? 0, slots.trace);
+    },
+  },
+  {
     name: "mm: pressure stall information",
     feature: "PSI",
     start: async (slots, config) => {
@@ -312,12 +323,13 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
         costs: config.costs,
         metrics: on.has("SCHED_STATS"),
         extraBytes: TaskTimes.bytes(rows, cpus),
-        taskMemory: slots.memory?.tasks ?? plainWindows(rows, USER_BYTES),
+        taskMemory: { ...(slots.memory?.tasks ?? plainWindows(rows, USER_BYTES)), ...slots.slabs?.tasks },
         psi: slots.psi,
       });
       const { CallTimes } = await import("./observe/call_times.ts");
       const { Refaults } = await import("./observe/refaults.ts");
       slots.calls = new CallTimes(slots.machine!.now, new Float64Array(rows));
+      slots.system.slabs = slots.slabs;
       const refaults = (slots.refaults = new Refaults(rows, slots.memory?.managed ?? 0));
       const parts = { now: slots.machine!.now, psi: slots.psi, thrashes: (p: number) => refaults.thrashes(p) };
       slots.times = new TaskTimes(slots.system.arena, rows, cpus, parts);
@@ -426,6 +438,7 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
         machine,
         idle: () => system.idle(),
         ...(config.mount === undefined ? {} : { options: config.mount }),
+        ...(slots.slabs === undefined ? {} : { inodeObjects: slots.slabs.objects.ext4Inode }),
       });
       if (isRefusal(mounted)) {
         slots.refusal = mounted;
@@ -458,6 +471,7 @@ export const MACHINE_STEPS: Steps<MachineConfig> = [
           seed: config.seed,
           console: config.console ?? (() => undefined),
           pipeMoved: () => system.executor.wakeAll(Wait.Pipe),
+          ...(slots.slabs === undefined ? {} : { objects: slots.slabs.objects }),
           ...(slots.ext4 === undefined ? {} : { root: slots.ext4 }),
           ...(on.has("TMPFS") ? { tmpPages: TMP_PAGES } : {}),
           ...(shown !== undefined && parts !== undefined && on.has("PROC")
@@ -492,6 +506,7 @@ export interface BootedMachine {
   readonly times: TaskTimes;
   readonly calls: CallTimes;
   readonly memory: Memory | undefined;
+  readonly slabs: Slabs | undefined;
   readonly psi: Psi | undefined;
   readonly vmscan: Vmscan | undefined;
   readonly compaction: Compaction | undefined;
@@ -516,6 +531,7 @@ async function take<Config extends CommonConfig>(
     trace: () => undefined,
     observers: [],
     memory: undefined,
+    slabs: undefined,
     psi: undefined,
     times: undefined,
     calls: undefined,
@@ -548,7 +564,7 @@ export async function bootMachine(
 ): Promise<BootedMachine | { readonly errno: Errno; readonly reason: string }> {
   const { slots, steps } = await take(MACHINE_STEPS, config);
   if (slots.refusal !== undefined) return slots.refusal;
-  const { memory, psi, vmscan, compaction, disk, pages, ext4 } = slots;
+  const { memory, slabs, psi, vmscan, compaction, disk, pages, ext4 } = slots;
   return {
     machine: slots.machine!,
     system: slots.system!,
@@ -557,6 +573,7 @@ export async function bootMachine(
     calls: slots.calls!,
     steps,
     memory,
+    slabs,
     psi,
     vmscan,
     compaction,

@@ -15,12 +15,14 @@ import type { System } from "./system.ts";
 import type { DrivenDisk } from "./wire_disk.ts";
 import type { CachedPages } from "./wire_files.ts";
 import type { Memory } from "./wire_memory.ts";
+import type { Slabs } from "./wire_slabs.ts";
 import type { Compaction, Psi } from "../mm/index.ts";
 
 export interface MachineParts {
   readonly times: TaskTimes;
   readonly refaults: Refaults;
   readonly memory: Memory | undefined;
+  readonly slabs: Slabs | undefined;
   readonly psi: Psi | undefined;
   readonly compaction: Compaction | undefined;
   readonly disk: DrivenDisk | undefined;

@@ -18,6 +18,7 @@
  */
 import { Areas, State } from "./areas.ts";
 import { EAGAIN, ENOMEM, isErr } from "./abi/errno.ts";
+import type { ObjectCache } from "./abi/object_cache.ts";
 import { USER_BYTES, USER_WORDS } from "./abi/program.ts";
 import type { UserProgram } from "./abi/program.ts";
 import type { Errno, Pfn } from "./abi/units.ts";
@@ -28,6 +29,7 @@ import { noLocks } from "./lib/lock_ops.ts";
 import type { LockOps } from "./lib/lock_ops.ts";
 import { nextBelow, PRNG_WORDS, seedPrng } from "./lib/prng.ts";
 import { TaskNames } from "./task_names.ts";
+import { giveObjects, LASTING, TASK_OBJECTS, takeObjects } from "./task_objects.ts";
 
 export const Kind = { Free: 0, User: 1, Kernel: 2 } as const;
 export const Phase = { Ready: 0, Entered: 1, Exiting: 2 } as const;
@@ -37,8 +39,14 @@ export const ARGS = 6;
 export const NO_VFS = -1;
 const WINDOW_ORDER = Math.log2(USER_BYTES / PAGE_SIZE);
 
+/** Words of a zombie: pid, parent, status, and the objects that its task left. */
+const ZOMBIE = 3 + TASK_OBJECTS;
+const NO_CACHES: readonly ObjectCache[] = [];
+
 /** Where windows and anonymous frames come from: the page allocator, or (memory is off) nothing but windows. */
 export interface TaskMemory {
+  /** Slab caches that a task has an object of each of (task_objects.ts); missing: none. */
+  readonly caches?: readonly ObjectCache[];
   /** The block of a window: its first frame, or ENOMEM. */
   window(p: number, order: number): number | Errno;
   freeWindow(frame: number, order: number): void;
@@ -93,13 +101,16 @@ export class Processes {
   readonly #prev: Int32Array;
   readonly #pids: Int32Array;
   readonly #memory: TaskMemory;
+  readonly #caches: readonly ObjectCache[];
+  /** By row. */
+  readonly #objects: readonly Int32Array[];
   readonly #seed: number;
   /** Futex by row, of its list of frames: the task's own CPU, the OOM killer and compaction may change it. */
   readonly #frameLocks: Int32Array;
   readonly #locks: LockOps;
   /** By window. */
   readonly #views: (Uint8Array | undefined)[] = [];
-  /** Pid, parent, status of those that nobody has waited for; [0] how many. */
+  /** Those that nobody has waited for: ZOMBIE words each; [0] how many. */
   readonly #zombies: Int32Array;
 
   constructor(
@@ -113,6 +124,7 @@ export class Processes {
     this.rows = rows;
     this.names = names;
     this.#memory = memory;
+    this.#caches = memory.caches ?? NO_CACHES;
     this.#seed = seed;
     this.#locks = locks;
     this.#frameLocks = arena.i32(rows);
@@ -142,17 +154,19 @@ export class Processes {
     const chance = arena.i32(rows * PRNG_WORDS);
     this.#words = Array.from({ length: rows }, (_, p) => words.subarray(p * USER_WORDS, (p + 1) * USER_WORDS));
     this.#chance = Array.from({ length: rows }, (_, p) => chance.subarray(p * PRNG_WORDS, (p + 1) * PRNG_WORDS));
+    const objects = arena.i32(rows * TASK_OBJECTS);
+    this.#objects = Array.from({ length: rows }, (_, p) => objects.subarray(p * TASK_OBJECTS, (p + 1) * TASK_OBJECTS));
     this.#window = arena.i32(rows).fill(-1);
     this.#head = arena.i32(rows).fill(-1);
     this.#next = arena.i32(memory.frames);
     this.#prev = arena.i32(memory.frames);
     this.#pids = arena.i32(1);
-    this.#zombies = arena.i32(1 + 3 * rows);
+    this.#zombies = arena.i32(1 + ZOMBIE * rows);
   }
 
   static bytes(rows: number, frames: number): number {
-    const columns = rows * (8 * (ARGS + USER_WORDS + 9) + 4 * (17 + PRNG_WORDS) + 2);
-    return columns + TaskNames.bytes(rows) + Areas.bytes(rows) + frames * 8 + 64 * 34;
+    const columns = rows * (8 * (ARGS + USER_WORDS + 9) + 4 * (17 + 2 * TASK_OBJECTS + PRNG_WORDS) + 2);
+    return columns + TaskNames.bytes(rows) + Areas.bytes(rows) + frames * 8 + 64 * 35;
   }
 
   /** Pids given so far. */
@@ -166,7 +180,10 @@ export class Processes {
 
   /** The window of a user task. */
   memory(p: number): Uint8Array {
-    const window = this.#window[p]!;
+    return this.#bytes(this.#window[p]!);
+  }
+
+  #bytes(window: number): Uint8Array {
     return (this.#views[window] ??= this.#memory.bytes(window, USER_BYTES));
   }
 
@@ -177,23 +194,41 @@ export class Processes {
   /** Row p, which the scheduler gave, becomes a kernel task. */
   takeKernel(p: number, name: string, now: number): void {
     this.#take(p, Kind.Kernel, name, 0, now);
+    const taken = takeObjects(this.#caches, this.#objects[p]!, LASTING);
+    assert(taken === 0, "Processes: no memory for a kernel task");
   }
 
-  /** A window for a task to come; ENOMEM. */
+  /** The machine is down: what kernel tasks have of the slab caches goes back. */
+  leaveKernel(): void {
+    for (let p = 1; p < this.rows; p++)
+      if (this.kind[p] === Kind.Kernel) giveObjects(this.#caches, this.#objects[p]!, LASTING);
+  }
+
+  /** A window for a task to come; ENOMEM. The task's objects are made with it, and their row lies in it until then. */
   makeWindow(): number | Errno {
     const window = this.#memory.window(0, WINDOW_ORDER);
-    return isErr(window) ? ENOMEM : window;
+    if (isErr(window)) return ENOMEM;
+    if (takeObjects(this.#caches, this.#rowIn(window), 0) === 0) return window;
+    this.#memory.freeWindow(window, WINDOW_ORDER);
+    return ENOMEM;
   }
 
   /** A window of makeWindow() that no task got. */
   dropWindow(window: number): void {
+    giveObjects(this.#caches, this.#rowIn(window), 0);
     this.#memory.freeWindow(window, WINDOW_ORDER);
+  }
+
+  #rowIn(window: number): Int32Array {
+    const { buffer, byteOffset } = this.#bytes(window);
+    return new Int32Array(buffer, byteOffset, this.#caches.length);
   }
 
   /** Row p becomes a user task with a window of makeWindow(). */
   takeUser(p: number, name: string, program: UserProgram, parent: number, window: number, now: number): void {
     this.#take(p, Kind.User, name, parent, now);
     this.#window[p] = window;
+    this.#objects[p]!.set(this.#rowIn(window));
     this.memory(p).fill(0);
     let index = this.programs.indexOf(program);
     if (index < 0) index = this.programs.push(program) - 1;
@@ -304,19 +339,24 @@ export class Processes {
     assert(this.#zombies[0]! < this.rows, "Processes: more zombies than rows");
     if (this.#window[p]! >= 0) this.#memory.freeWindow(this.#window[p]!, WINDOW_ORDER);
     this.#window[p] = -1;
+    const objects = this.#objects[p]!;
+    giveObjects(this.#caches, objects, 0, Math.min(LASTING, this.#caches.length));
     this.kind[p] = Kind.Free;
     if (this.rowOf(this.parent[p]!) === 0) this.parent[p] = 0;
-    const at = 1 + 3 * this.#zombies[0]!++;
+    const at = 1 + ZOMBIE * this.#zombies[0]!++;
     const killed = this.killed[p]!;
     this.#zombies[at] = this.pid[p]!;
     this.#zombies[at + 1] = this.parent[p]!;
     this.#zombies[at + 2] = killed > 0 ? killed : (this.exitCode[p]! & 0xff) << 8;
+    this.#zombies.set(objects, at + 3);
+    objects.fill(0);
   }
 
   /** Children of a task that is gone are the machine's own. */
   orphan(pid: number): void {
     for (let p = 1; p < this.rows; p++) if (this.kind[p] !== Kind.Free && this.parent[p] === pid) this.parent[p] = 0;
-    for (let n = 0; n < this.#zombies[0]!; n++) if (this.#zombies[2 + 3 * n] === pid) this.#zombies[2 + 3 * n] = 0;
+    for (let n = 0; n < this.#zombies[0]!; n++)
+      if (this.#zombies[2 + ZOMBIE * n] === pid) this.#zombies[2 + ZOMBIE * n] = 0;
   }
 
   /** A live row by pid; 0: none. */
@@ -339,14 +379,14 @@ export class Processes {
 
   /** A dead task has no parent to wait for it. */
   get orphaned(): boolean {
-    for (let n = 0; n < this.#zombies[0]!; n++) if (this.#zombies[2 + 3 * n] === 0) return true;
+    for (let n = 0; n < this.#zombies[0]!; n++) if (this.#zombies[2 + ZOMBIE * n] === 0) return true;
     return false;
   }
 
   /** A dead child of `parent` (`pid` -1 is any): its pid and status, and it is gone. EAGAIN: none has ended; 0: there is none. */
   reap(parent: number, pid: number): { readonly pid: number; readonly status: number } | Errno | 0 {
     for (let n = 0; n < this.#zombies[0]!; n++) {
-      const at = 1 + 3 * n;
+      const at = 1 + ZOMBIE * n;
       if (this.#zombies[at + 1] !== parent || (pid !== -1 && this.#zombies[at] !== pid)) continue;
       const found = { pid: this.#zombies[at]!, status: this.#zombies[at + 2]! };
       this.#bury(n);
@@ -360,13 +400,16 @@ export class Processes {
   /** reap() would find one. */
   hasDead(parent: number, pid: number): boolean {
     for (let n = 0; n < this.#zombies[0]!; n++)
-      if (this.#zombies[2 + 3 * n] === parent && (pid === -1 || this.#zombies[1 + 3 * n] === pid)) return true;
+      if (this.#zombies[2 + ZOMBIE * n] === parent && (pid === -1 || this.#zombies[1 + ZOMBIE * n] === pid))
+        return true;
     return false;
   }
 
   #bury(n: number): void {
-    const last = --this.#zombies[0]!;
-    this.#zombies.copyWithin(1 + 3 * n, 1 + 3 * last, 4 + 3 * last);
+    const at = 1 + ZOMBIE * n;
+    giveObjects(this.#caches, this.#zombies.subarray(at + 3, at + ZOMBIE), LASTING);
+    const last = 1 + ZOMBIE * --this.#zombies[0]!;
+    this.#zombies.copyWithin(at, last, last + ZOMBIE);
   }
 
   /** Panics when a task's frames and its counts disagree. */

@@ -12,7 +12,6 @@ import { EAGAIN, EINVAL, EIO, isErr } from "./abi/errno.ts";
 import { SysEv, TaskLeft } from "./abi/events.ts";
 import type { EventSink } from "./abi/machine.ts";
 import type { UserStart } from "./abi/program.ts";
-import { USER_BYTES } from "./abi/program.ts";
 import type { TaskStalls } from "./abi/reclaim.ts";
 import type { PolicyFactory } from "./abi/sched.ts";
 import type { Errno } from "./abi/units.ts";
@@ -37,6 +36,7 @@ import { memoryCalls } from "./syscall/memory.ts";
 import { taskCalls } from "./syscall/task.ts";
 import { Wait, WaitQueues } from "./wait.ts";
 import type { Disk } from "./wire_disk.ts";
+import type { Slabs } from "./wire_slabs.ts";
 import { unmountTree } from "./wire_files.ts";
 import type { Tree } from "./wire_files.ts";
 import { checkSched, createSched, SchedMetrics } from "../sched/index.ts";
@@ -90,6 +90,7 @@ export class System {
   tree: Tree | undefined;
   ext4: Ext4 | undefined;
   disk: Disk | undefined;
+  slabs: Slabs | undefined;
   /** Time in the disk's interrupt, ns, and how many there were. */
   irqNs = 0;
   irqs = 0;
@@ -264,7 +265,7 @@ export class System {
     const vfsTask = tree?.vfs.fork(processes.vfsTask[p]!, false) ?? NO_VFS;
     const child = vfsTask < 0 && tree !== undefined ? 0 : sched.addTask(sched.task.nice[p]!, sched.task.cpu[p]!);
     if (child === 0) {
-      this.#config.taskMemory.freeWindow(window, Math.log2(USER_BYTES / 4096));
+      processes.dropWindow(window);
       if (vfsTask >= 0) tree!.vfs.exit(vfsTask);
       return vfsTask < 0 && tree !== undefined ? vfsTask : EAGAIN;
     }
@@ -355,11 +356,14 @@ export class System {
   }
 
   #unmount(): number {
-    const { tree, ext4 } = this;
-    if (tree === undefined) return 0;
-    return unmountTree(tree, ext4, () => {
+    const { tree, ext4, processes, slabs } = this;
+    const turn = (): void => {
       if (ext4?.step() !== true) this.idle();
-    });
+    };
+    const left = tree === undefined ? 0 : unmountTree(tree, ext4, turn);
+    processes.leaveKernel();
+    slabs?.settle();
+    return left;
   }
 }
 

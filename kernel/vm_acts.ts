@@ -1,27 +1,36 @@
 /** What a task that writes to /proc/sys/vm does with its own CPU time in a lockstep machine: compact, drop. */
 import { CALL_COSTS } from "./call_cost.ts";
+import { dropRows } from "./fs/ext4/rows.ts";
 import type { VmParts } from "./fs/pseudo/sys_nodes.ts";
+import type { MachineParts } from "./machine_view.ts";
 import type { System } from "./system.ts";
 import { Wait } from "./wait.ts";
 import { ORDER_MAX } from "../mm/index.ts";
-import type { Compaction } from "../mm/index.ts";
 
 /** An order that no block has: a pass for it goes to the end of the zone. */
 const NEVER = ORDER_MAX + 1;
 
 export function vmActs(
-  { executor }: System,
-  zones: number,
-  compaction: Compaction | undefined,
-): Pick<VmParts, "compact" | "dropped"> {
+  system: System,
+  { memory, slabs, compaction, ext4 }: Pick<MachineParts, "memory" | "slabs" | "compaction" | "ext4">,
+  compacts: boolean,
+): Pick<VmParts, "compact" | "dropped" | "shrinkSlabs"> {
+  const { executor } = system;
+  const dropped = (pages: number): void => executor.charge(pages * CALL_COSTS.scanPage);
   const compact = (): void => {
     let moved = 0;
-    for (let zone = 0; zone < zones; zone++) moved += compaction!.run(executor.cpu(), zone, NEVER);
+    for (let zone = 0; zone < memory!.mm.zones.length; zone++) moved += compaction!.run(executor.cpu(), zone, NEVER);
     executor.charge(moved * CALL_COSTS.movePage);
     if (moved > 0) executor.wakeAll(Wait.Memory);
   };
+  const shrinkSlabs = (): void => {
+    const names = system.tree!.vfs.state.dcache.forgetAll();
+    const inodes = ext4 === undefined ? 0 : dropRows(ext4.fs);
+    dropped(names + inodes + slabs!.settle());
+  };
   return {
-    dropped: (pages) => executor.charge(pages * CALL_COSTS.scanPage),
-    ...(compaction === undefined ? {} : { compact }),
+    dropped,
+    ...(compaction === undefined || !compacts ? {} : { compact }),
+    ...(slabs === undefined ? {} : { shrinkSlabs }),
   };
 }

@@ -11,6 +11,7 @@ import type { Machine } from "./abi/machine.ts";
 import type { PageCache } from "./abi/page_cache.ts";
 import { EIO, EIOCBQUEUED, isErr } from "./abi/errno.ts";
 import { FINISH_ROUNDS_MAX } from "./abi/limits.ts";
+import type { ObjectCache } from "./abi/object_cache.ts";
 import { BOOT_SEC } from "./abi/units.ts";
 import { assert } from "./lib/assert.ts";
 import { growingArena } from "./lib/growing_arena.ts";
@@ -32,6 +33,7 @@ import type { FileSystem } from "./fs/vfs/file_system.ts";
 import { finish, Vfs } from "./fs/vfs/vfs.ts";
 import type { DrivenDisk } from "./wire_disk.ts";
 import type { Memory } from "./wire_memory.ts";
+import type { Objects } from "./wire_slabs.ts";
 import { Filemap, pageCacheOf } from "../mm/index.ts";
 
 /** Blocks of the buffer cache, as a share of memory; the largest call must fit in them several times. */
@@ -75,11 +77,13 @@ export interface DiskMount {
   readonly pages: CachedPages;
   readonly machine: Machine;
   readonly options?: MountOptions;
+  /** Memory of an inode. */
+  readonly inodeObjects?: ObjectCache;
   /** Time goes on to the disk's next event. */
   readonly idle: () => void;
 }
 
-export function mountDisk({ disk, memory, pages, machine, options, idle }: DiskMount): Ext4 | Refusal {
+export function mountDisk({ disk, memory, pages, machine, options, inodeObjects, idle }: DiskMount): Ext4 | Refusal {
   const buffers = Math.max(BUFFERS_MIN, Math.min(BUFFERS_MAX, Math.floor(memory.managed / BUFFERS_SHARE)));
   assert(memory.reserve(buffers), "mountDisk: a new machine has memory for its buffers");
   const fs = mountExt4({
@@ -93,6 +97,7 @@ export function mountDisk({ disk, memory, pages, machine, options, idle }: DiskM
     inodes: INODES,
     pages: memory.managed,
     ...(options === undefined ? {} : { options }),
+    ...(inodeObjects === undefined ? {} : { inodeObjects }),
   });
   return isRefusal(fs) ? fs : new Ext4(fs, disk.device, idle);
 }
@@ -113,23 +118,43 @@ export interface TreeParts {
   /** A line for the console, /dev/kmsg. */
   readonly console: (text: string) => void;
   readonly pipeMoved: () => void;
+  /** Missing: what is open and known by name takes no memory. */
+  readonly objects?: Objects;
 }
 
 export interface Tree {
   readonly vfs: Vfs;
   readonly pipes: PipeFs;
+  readonly tmpfs: readonly Tmpfs[];
   /** Root's task on it: the kernel's own. */
   readonly task: number;
 }
 
 export function bootTree(parts: TreeParts): Tree {
-  const { machine, idle } = parts;
+  const { machine, idle, objects } = parts;
   const memory = growingArena();
-  const vfs = new Vfs({ memory, now: machine.now, bootSec: BOOT_SEC, tasks: parts.tasks, fds: 64, files: 2048 });
+  const vfs = new Vfs({
+    memory,
+    now: machine.now,
+    bootSec: BOOT_SEC,
+    tasks: parts.tasks,
+    fds: 64,
+    files: 2048,
+    ...(objects === undefined ? {} : { objects }),
+  });
   vfs.reset();
+  const mounted: Tmpfs[] = [];
   const tmpfs = (pages: number): Tmpfs => {
-    const fs = new Tmpfs({ memory: growingArena(), pages, inodes: TMPFS_INODES, now: machine.now, bootSec: BOOT_SEC });
+    const fs = new Tmpfs({
+      memory: growingArena(),
+      pages,
+      inodes: TMPFS_INODES,
+      now: machine.now,
+      bootSec: BOOT_SEC,
+      ...(objects === undefined ? {} : { inodeObjects: objects.tmpfsInode }),
+    });
     fs.reset();
+    mounted.push(fs);
     return fs;
   };
   vfs.mountRoot(vfs.attachFs(parts.root ?? tmpfs(parts.tmpPages ?? TMPFS_INODES)));
@@ -141,8 +166,8 @@ export function bootTree(parts: TreeParts): Tree {
     });
   const mountAt = (path: string, fs: FileSystem): void => {
     run(() => vfs.mkdir(task, path, 0o755));
-    const mounted = run(() => vfs.mount(task, vfs.attachFs(fs), path));
-    assert(!isErr(mounted), "bootTree: a file system cannot be mounted where it belongs");
+    const done = run(() => vfs.mount(task, vfs.attachFs(fs), path));
+    assert(!isErr(done), "bootTree: a file system cannot be mounted where it belongs");
   };
   if (parts.root === undefined || !parts.root.readOnly) {
     mountAt("/dev", new PseudoFs("devtmpfs", devNodes(parts.seed, parts.console), BOOT_SEC));
@@ -151,14 +176,14 @@ export function bootTree(parts: TreeParts): Tree {
       mountAt("/proc", procFs({ vfs, version: parts.version, ...parts.proc, bornSec: BOOT_SEC }));
     if (parts.sys !== undefined) mountAt("/sys", sysFs(parts.sys, BOOT_SEC));
   }
-  const pipes = new PipeFs(memory, PIPES, parts.pipeMoved);
+  const pipes = new PipeFs(memory, PIPES, parts.pipeMoved, objects);
   pipes.reset();
   vfs.mountPipes(vfs.attachFs(pipes), pipes);
-  return { vfs, pipes, task };
+  return { vfs, pipes, tmpfs: mounted, task };
 }
 
 /** Unmounts everything when nobody has anything open: 0, or an errno. `turn` lets journal and disk go on. */
-export function unmountTree({ vfs, task }: Tree, ext4: Ext4 | undefined, turn: () => void): number {
+export function unmountTree({ vfs, tmpfs, task }: Tree, ext4: Ext4 | undefined, turn: () => void): number {
   const poll = (call: () => number): number => {
     for (let round = 0; round < FINISH_ROUNDS_MAX; round++) {
       const result = call();
@@ -169,6 +194,8 @@ export function unmountTree({ vfs, task }: Tree, ext4: Ext4 | undefined, turn: (
   };
   for (const path of ["/sys", "/proc", "/tmp", "/dev"]) poll(() => vfs.umount(task, path));
   const left = poll(() => vfs.exit(task));
+  vfs.state.dcache.forgetAll();
+  for (const { state } of tmpfs) state.giveBack();
   if (left !== 0 || ext4 === undefined) return left;
   const words = new Float64Array(CALL_WORDS);
   return poll(() => ext4.unmount(words));

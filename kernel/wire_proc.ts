@@ -35,7 +35,7 @@ export interface ProcParts {
   readonly load: LoadAverage;
   readonly tunables?: readonly PolicyTunableFile[];
   /** What writing to /proc/sys/vm does or costs beside setting a number. */
-  readonly acts?: Pick<VmParts, "compact" | "dropped">;
+  readonly acts?: Pick<VmParts, "compact" | "dropped" | "shrinkSlabs">;
   /** Those that can be chosen, the one it was booted with among them. */
   readonly elevators: readonly Elevator[];
   readonly rotational: boolean;
@@ -50,7 +50,7 @@ const MERGE_LOOKS = [MERGE_LOOK_MAX, 1, 0];
 export const newLoad = (now: number): LoadAverage => new LoadAverage(new Float64Array(LOAD_WORDS), now);
 
 export function procNodes({ view, load, acts }: ProcParts): readonly PseudoNode[] {
-  const { times, cpus, memory, psi, pages, disk, processes, refaults, compaction } = view;
+  const { times, cpus, memory, slabs, psi, pages, disk, processes, refaults, compaction } = view;
   const settled = (column: Float64Array): ((cpu: number) => number) => {
     return (cpu) => {
       times.settle(cpu);
@@ -70,6 +70,7 @@ export function procNodes({ view, load, acts }: ProcParts): readonly PseudoNode[
   return [
     ...memoryNodes({
       ...(memory === undefined ? {} : { memory: memory.mm }),
+      ...(slabs === undefined ? {} : { slub: slabs.slub }),
       ...(psi === undefined ? {} : { psi }),
       ...(pages === undefined ? {} : { cache: pages.cache, refaults: () => refaults.count }),
       anonPages: () => sum((p) => processes.rss[p]!),

@@ -126,6 +126,7 @@ export function pageCacheOf(fm: Filemap): PageCache {
     unpin: (slot) => pin(fm, slot, -1),
     invalidate: (mapping, first, last) => invalidate(fm, mapping, first, last),
     shrink: (pages) => shrink(fm, pages),
+    pages: (mapping) => fm.pagesOf[mapping]!,
     cached: () => fm.scalars[FM.Pages]!,
     dirty: () => fm.scalars[FM.Dirty]!,
     writeback: () => fm.scalars[FM.Writeback]!,

@@ -120,6 +120,9 @@ export async function openWith(
     stop() {
       const stopped = booted.system.stop();
       if (stopped !== 0) throw new Error(`the machine does not stop: error ${stopped}`);
+      const left = Object.entries(booted.slabs?.inUse() ?? {});
+      const objects = left.map(([cache, count]) => `${count} of ${cache}`).join(", ");
+      if (left.length > 0) throw new Error(`the machine stopped, and objects are nobody's: ${objects}`);
     },
   };
 }

@@ -11,8 +11,7 @@ import { Ev, MmEv, SysEv } from "../../kernel/abi/events.ts";
 import type { UserProgram } from "../../kernel/abi/program.ts";
 import { Nr, syscallName } from "../../kernel/abi/syscall_nr.ts";
 import type { EventLog } from "../../kernel/index.ts";
-import { noLocks } from "../../kernel/lib/lock_ops.ts";
-import { GFP, Kmalloc, MIGRATE_NAMES, Slub } from "../../mm/index.ts";
+import { GFP, Kmalloc, MIGRATE_NAMES } from "../../mm/index.ts";
 import { MACHINE_DEFAULTS, openWith } from "./machine.ts";
 import type { OpenMachine } from "./machine.ts";
 
@@ -79,10 +78,7 @@ export async function walkPage(): Promise<readonly string[]> {
 // --- what is shown ---
 
 function kmalloc({ booted }: OpenMachine, log: EventLog): string[] {
-  const { mm, ram } = booted.memory!;
-  const slub = new Slub(mm, ram, noLocks);
-  slub.trace = booted.machine.trace;
-  const cache = new Kmalloc(slub);
+  const cache = new Kmalloc(booted.slabs!.slub);
   const take = (): string[] => {
     const from = log.count;
     if (isErr(cache.kmalloc(0, 100, GFP.GFP_KERNEL, 0))) throw new Error("a new machine has no memory");
@@ -113,7 +109,8 @@ function mapped(log: EventLog): string[] {
 }
 
 function low(log: EventLog): string[] {
-  const woken = find(log, 0, (row) => log.typeAt(row) === MmEv.WakeupKswapd);
+  const begun = find(log, 0, (row) => is(log, row, SysEv.Enter, "hog"));
+  const woken = find(log, begun, (row) => log.typeAt(row) === MmEv.WakeupKswapd);
   const asleep = find(log, woken, (row) => log.typeAt(row) === MmEv.KswapdSleep);
   return [
     "it goes on, 64 pages a call, until one of its requests wakes kswapd",

@@ -107,6 +107,8 @@ export interface PageCache {
   unpin(slot: Slot): void;
   /** Drops clean idle pages of first..last; returns how many. */
   invalidate(mapping: Mapping, first: number, last: number): number;
+  /** Of one file. */
+  pages(mapping: Mapping): number;
   /** For /proc/meminfo (Cached, Dirty, Writeback) and the shrinker's count: pages here, of these dirty, and in flight to the disk. */
   cached(): number;
   dirty(): number;

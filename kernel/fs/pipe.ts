@@ -7,11 +7,12 @@
  * EPIPE. Up to PIPE_BUF bytes are written in one piece (pipe(7)); more, as much as fits, and who called waits for the
  * rest (vfs/read_write.ts). IO_NONBLOCK: EAGAIN instead of a wait. The ring's counters count bytes since the pipe was made.
  *
- * - makePipe()          its number, both ends held once for the caller; ENFILE
+ * - makePipe()          its number, both ends held once for the caller; ENFILE, ENOMEM
  * - moved(pipe)         told to whoever wakes the other end, after each read, write and last release
  */
-import { EAGAIN, EINVAL, EIOCBQUEUED, ENFILE, ENOENT, ENOTDIR, EPIPE, ESPIPE } from "../abi/errno.ts";
+import { EAGAIN, EINVAL, EIOCBQUEUED, ENFILE, ENOENT, ENOTDIR, EPIPE, ESPIPE, isErr } from "../abi/errno.ts";
 import type { EvictMemory } from "../abi/evict.ts";
+import { NO_MEMORY, type ObjectCache } from "../abi/object_cache.ts";
 import { S_IFIFO } from "../abi/stat.ts";
 import type { Errno } from "../abi/units.ts";
 import { layout } from "../lib/layout.ts";
@@ -23,7 +24,16 @@ import type { FileSystem, Stat } from "./vfs/file_system.ts";
 export const PIPE_BYTES = 65_536;
 /** Bytes that are written in one piece (limits.h). */
 export const PIPE_BUF = 4096;
-const PIPE = layout("readers", "writers", "written", "read");
+const PIPE = layout("readers", "writers", "written", "read", "inode", "info", "slots");
+
+/** Memory of a pipe: its inode, struct pipe_inode_info, the array of its slots. */
+export interface PipeObjects {
+  readonly pipeInode: ObjectCache;
+  readonly pipe: ObjectCache;
+  readonly pipeRing: ObjectCache;
+}
+
+const NO_OBJECTS: PipeObjects = { pipeInode: NO_MEMORY, pipe: NO_MEMORY, pipeRing: NO_MEMORY };
 
 const waits = (how: number): Errno => ((how & IO_NONBLOCK) === 0 ? EIOCBQUEUED : EAGAIN);
 
@@ -34,10 +44,22 @@ export class PipeFs extends FixedFs implements FileSystem {
   readonly #rings: Uint8Array;
   readonly #count: number;
   readonly #moved: () => void;
+  /** In the order of PIPE's words. */
+  readonly #objects: readonly (readonly [field: number, from: ObjectCache])[];
 
   /** @param pipes most pipes at once; each has its ring from the start. */
-  constructor(memory: EvictMemory, pipes: number, moved: () => void = () => {}) {
+  constructor(
+    memory: EvictMemory,
+    pipes: number,
+    moved: () => void = () => {},
+    { pipeInode, pipe, pipeRing }: PipeObjects = NO_OBJECTS,
+  ) {
     super();
+    this.#objects = [
+      [PIPE.inode, pipeInode],
+      [PIPE.info, pipe],
+      [PIPE.slots, pipeRing],
+    ];
     this.#count = pipes;
     this.#pipes = memory.float64(pipes * PIPE.words);
     this.#rings = memory.uint8(pipes * PIPE_BYTES);
@@ -59,6 +81,8 @@ export class PipeFs extends FixedFs implements FileSystem {
   makePipe(): number | Errno {
     for (let pipe = 0; pipe < this.#count; pipe++) {
       if (this.#get(pipe, PIPE.readers) !== 0 || this.#get(pipe, PIPE.writers) !== 0) continue;
+      const taken = this.#takeObjects(pipe);
+      if (taken !== 0) return taken;
       for (const [field, value] of [
         [PIPE.readers, 1],
         [PIPE.writers, 1],
@@ -69,6 +93,23 @@ export class PipeFs extends FixedFs implements FileSystem {
       return pipe;
     }
     return ENFILE;
+  }
+
+  #takeObjects(pipe: number): 0 | Errno {
+    for (const [n, [field, from]] of this.#objects.entries()) {
+      const addr = from.alloc();
+      if (isErr(addr)) {
+        this.#giveObjects(pipe, n);
+        return addr;
+      }
+      this.#set(pipe, field, addr);
+    }
+    return 0;
+  }
+
+  /** The first `count`. */
+  #giveObjects(pipe: number, count: number): void {
+    for (const [field, from] of this.#objects.slice(0, count)) from.free(this.#get(pipe, field));
   }
 
   /** Pipes in use, for checks of a machine at rest. */
@@ -114,6 +155,8 @@ export class PipeFs extends FixedFs implements FileSystem {
     const left = this.#get(pipe, this.#side(ino)) - 1;
     assert(left >= 0, "PipeFs: a release too many");
     this.#set(pipe, this.#side(ino), left);
+    if (this.#get(pipe, PIPE.readers) + this.#get(pipe, PIPE.writers) === 0)
+      this.#giveObjects(pipe, this.#objects.length);
     if (left === 0) this.#moved();
     return 0;
   }

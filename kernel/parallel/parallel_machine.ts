@@ -173,7 +173,7 @@ export class ParallelMachine {
   constructor(config: ParallelMachineConfig, hostNowNs: () => number) {
     const { cpus, memoryBytes, traceRecords } = config;
     const rows = config.rows ?? ROWS;
-    const features = config.features ?? MACHINE_FEATURES;
+    const features = (config.features ?? MACHINE_FEATURES).filter((feature) => feature !== "SLAB");
     assert(cpus >= 1 && cpus <= Math.min(16, CPUS_MAX - 1), "ParallelMachine: 1 to 16 CPUs");
     assert(rows <= TASKS_MAX, "ParallelMachine: too many rows");
     this.#config = config;

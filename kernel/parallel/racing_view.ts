@@ -7,7 +7,7 @@ import { Wait } from "../wait.ts";
 import type { Tables } from "./share.ts";
 import type { StorageLoop } from "./storage_loop.ts";
 
-export interface RacingViewParts extends Omit<MachineParts, "times" | "memory" | "psi"> {
+export interface RacingViewParts extends Omit<MachineParts, "times" | "memory" | "slabs" | "psi"> {
   readonly tables: Tables;
   readonly smp: Smp;
   readonly now: () => number;
@@ -22,6 +22,7 @@ export function racingView(given: RacingViewParts): MachineView {
   return {
     ...parts,
     memory,
+    slabs: undefined,
     psi: times.psi,
     world: "parallel",
     cpus: smp.cpus,

@@ -93,9 +93,11 @@ export interface Started {
   readonly frames: number;
 }
 
-/** Frames that somebody has beside the page cache. */
-export const framesTaken = ({ memory, pages }: BootedMachine): number =>
-  memory === undefined ? 0 : checkPageAlloc(memory.mm).allocated - (pages?.cache.cached() ?? 0);
+/** Frames that somebody has beside the page cache and slabs. */
+export const framesTaken = ({ memory, pages, slabs }: BootedMachine): number =>
+  memory === undefined
+    ? 0
+    : checkPageAlloc(memory.mm).allocated - (pages?.cache.cached() ?? 0) - (slabs?.frames() ?? 0);
 
 export async function start(
   programs: readonly (UserProgram | Body)[],
@@ -138,16 +140,19 @@ export function runToEnd({ machine, frames }: Started, ns = 20e9): void {
 }
 
 export function expectAtRest({ machine, frames }: Started): void {
-  const { system, times } = machine;
+  const { system, times, slabs } = machine;
   expect(system.stop()).toBe(0);
   system.processes.check();
+  slabs?.slub.check();
   expect({
     zombies: system.processes.zombies,
     pipes: system.tree!.pipes.open,
     files: system.tree!.vfs.state.openFiles,
     frames: framesTaken(machine),
     blocked: times.blocked,
-  }).toEqual({ zombies: 0, pipes: 0, files: 0, frames, blocked: 0 });
+    objects: slabs?.inUse() ?? {},
+    slabFrames: slabs?.frames() ?? 0,
+  }).toEqual({ zombies: 0, pipes: 0, files: 0, frames, blocked: 0, objects: {}, slabFrames: 0 });
 }
 
 /** Runs one program to its end. */

@@ -5,7 +5,7 @@
  * Inode 0 is nobody. What lost its last name is an orphan on the disk and lives on while it is held; the last release
  * gives it back, in as many transactions as it takes, in step() when the caller does not wait.
  */
-import { EIOCBQUEUED, ENFILE, ENOENT, EFSCORRUPTED } from "../../abi/errno.ts";
+import { EIOCBQUEUED, ENFILE, ENOENT, ENOMEM, EFSCORRUPTED } from "../../abi/errno.ts";
 import type { BlockDevice } from "../../abi/block.ts";
 import type { Errno } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
@@ -49,7 +49,7 @@ import {
 import { parentOf } from "./path.ts";
 import { readDir } from "./read_dir.ts";
 import { ext4Rename } from "./rename.ts";
-import { holdRow, shrinkRows } from "./rows.ts";
+import { holdRow, roomForRow } from "./rows.ts";
 import { keepErrors } from "./super_state.ts";
 import { statfsOf } from "./statfs.ts";
 import { getXattr, listXattr, removeXattr, setXattr } from "./xattr_edit.ts";
@@ -190,7 +190,7 @@ export class Ext4 implements FileSystem {
 
   tmpfile(dir: number, node: NewNode): number | Errno {
     const { fs } = this;
-    const room = this.#roomForRow();
+    const room = roomForRow(fs);
     if (room !== 0) return room;
     const ino = this.#change(makeCredits(fs.sb), dir, 0, (edit) => ext4Tmpfile(edit, dir, node));
     if (ino < 0) return ino;
@@ -211,11 +211,6 @@ export class Ext4 implements FileSystem {
     return done as 0 | Errno;
   }
 
-  /** One row is free or can be freed: for an inode that a call leaves without a name. */
-  #roomForRow(): 0 | Errno {
-    return this.fs.inodes.full ? shrinkRows(this.fs) : 0;
-  }
-
   /** After a call that may have left an inode without a name: `done` is its number, 0 for none, or an errno. */
   #released(done: number): 0 | Errno {
     if (done <= 0) return done as 0 | Errno;
@@ -234,7 +229,7 @@ export class Ext4 implements FileSystem {
   }
 
   unlink(dir: number, name: Uint8Array): 0 | Errno {
-    const room = this.#roomForRow();
+    const room = roomForRow(this.fs);
     if (room !== 0) return room;
     let named = 0;
     const change = (edit: Edit): number => {
@@ -247,14 +242,14 @@ export class Ext4 implements FileSystem {
   }
 
   rmdir(dir: number, name: Uint8Array): 0 | Errno {
-    const room = this.#roomForRow();
+    const room = roomForRow(this.fs);
     if (room !== 0) return room;
     const change = (edit: Edit): number => ext4Rmdir(edit, dir, name, true);
     return this.#released(this.#change(unlinkCredits(this.fs.sb), dir, 0, change));
   }
 
   rename(from: number, name: Uint8Array, to: number, newName: Uint8Array, flags: number): 0 | Errno {
-    const room = this.#roomForRow();
+    const room = roomForRow(this.fs);
     if (room !== 0) return room;
     let moved = 0;
     let met = 0;
@@ -277,7 +272,7 @@ export class Ext4 implements FileSystem {
     let row = holdRow(this.fs, ino);
     for (let tries = 0; row === EIOCBQUEUED && tries < HOLD_STEPS_MAX && this.step(); tries++)
       row = holdRow(this.fs, ino);
-    if (row < 0) return ENFILE;
+    if (row < 0) return row === ENOMEM ? ENOMEM : ENFILE;
     this.fs.inodes.holds[row]!++;
     return 0;
   }
@@ -392,6 +387,8 @@ export class Ext4 implements FileSystem {
 
   /** Everything on the disk, and clean. Nobody may hold anything. `call` as of sync(). */
   unmount(call: Float64Array): 0 | Errno {
-    return unmountExt4(this.fs, this.#device, call, this.#idle) as 0 | Errno;
+    const done = unmountExt4(this.fs, this.#device, call, this.#idle) as 0 | Errno;
+    if (done !== EIOCBQUEUED) this.fs.inodes.giveBack();
+    return done;
   }
 }

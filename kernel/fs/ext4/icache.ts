@@ -14,13 +14,16 @@
  *                    transactions that may not commit before dirty, mapped pages of this range are on the disk;
  *                    orderedTid 0: none, and then the row is not in the `ordered` list
  *   fault            errno of a write outside of the page cache's requests, until fsync has told it
+ *   object           its memory, of a slab cache
  *   direct           the direct write that is under way: file_direct.ts; word 1 is 0: none
  *
  * Rows are found by inode number, and lie in a list by their last use: a row that is not held, has no marked page and no
  * work left can go (mounted.ts).
  */
 import { RA_WORDS } from "../../abi/page_cache.ts";
+import { isErr } from "../../abi/errno.ts";
 import type { EvictMemory } from "../../abi/evict.ts";
+import type { ObjectCache } from "../../abi/object_cache.ts";
 import { assert } from "../../lib/assert.ts";
 import { KeyTable } from "../../lib/key_table.ts";
 import { listAdd, listDel, listInit, listMove } from "../../lib/slot_list.ts";
@@ -71,9 +74,16 @@ export class Icache {
   readonly #orderedNext: Int32Array;
   readonly #orderedPrev: Int32Array;
   readonly #free: Int32Array;
+  readonly #objects: ObjectCache;
+  readonly #object: Float64Array;
+  /** [0] 1: there is an object for the next row, [1]. */
+  readonly #spare: Float64Array;
 
-  constructor(memory: EvictMemory, rows: number) {
+  constructor(memory: EvictMemory, rows: number, objects: ObjectCache) {
     this.rows = rows;
+    this.#objects = objects;
+    this.#object = memory.float64(rows);
+    this.#spare = memory.float64(2);
     this.ino = memory.float64(rows);
     this.holds = memory.int32(rows);
     this.size = memory.float64(rows);
@@ -127,9 +137,28 @@ export class Icache {
     return this.#table.size;
   }
 
+  /** There is memory for one more row, which nobody else can take. */
+  ready(): boolean {
+    if (this.#spare[0] === 1) return true;
+    const object = this.#objects.alloc();
+    if (isErr(object)) return false;
+    this.#spare[0] = 1;
+    this.#spare[1] = object;
+    return true;
+  }
+
+  /** There is an object more than there are rows. */
+  get hasSpare(): boolean {
+    return this.#spare[0] === 1;
+  }
+
+  /** The caller has seen that it is not full, and ready. */
   add(ino: number, size: number, tid: number): number {
     const row = this.#free[0]!;
     assert(row !== NO_ROW && this.find(ino) === NO_ROW, "Icache.add: no room, or the inode is here already");
+    assert(this.#spare[0] === 1, "Icache.add: no memory for the row");
+    this.#spare[0] = 0;
+    this.#object[row] = this.#spare[1]!;
     this.#free[0] = this.#useNext[row]!;
     this.ino[row] = ino;
     this.size[row] = size;
@@ -155,9 +184,17 @@ export class Icache {
     assert(this.mapping[row] === NO_MAPPING, "Icache.remove: pages are cached");
     this.#table.delete(this.ino[row]!);
     listDel(this.#useNext, this.#usePrev, row);
+    this.#objects.free(this.#object[row]!);
     this.ino[row] = 0;
     this.#useNext[row] = this.#free[0]!;
     this.#free[0] = row;
+  }
+
+  /** After an unmount: the memory of all rows. */
+  giveBack(): void {
+    for (let row = 0; row < this.rows; row++) if (this.ino[row] !== 0) this.#objects.free(this.#object[row]!);
+    if (this.#spare[0] === 1) this.#objects.free(this.#spare[1]!);
+    this.#spare[0] = 0;
   }
 
   use(row: number): void {

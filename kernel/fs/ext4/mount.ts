@@ -16,6 +16,7 @@ import { BlockOp, SECTOR_SIZE } from "../../abi/block.ts";
 import { EFSBADCRC, EINVAL, EIO, EIOCBQUEUED, EOPNOTSUPP } from "../../abi/errno.ts";
 import type { EvictMemory } from "../../abi/evict.ts";
 import type { Machine } from "../../abi/machine.ts";
+import { NO_MEMORY, type ObjectCache } from "../../abi/object_cache.ts";
 import type { PageCache } from "../../abi/page_cache.ts";
 import { WAIT_JOURNAL } from "../../abi/page_cache.ts";
 import type { Errno } from "../../abi/units.ts";
@@ -63,6 +64,8 @@ export interface MountParts {
   readonly buffers: number;
   readonly inodes: number;
   readonly pages: number;
+  /** Memory of an inode; missing: none. */
+  readonly inodeObjects?: ObjectCache;
 }
 
 const NOTHING = (): void => {};
@@ -243,6 +246,7 @@ function mountUnchecked(parts: MountParts): Mounted | Refusal {
     fastCommit: canFastCommit(sb, options),
     inodes: parts.inodes,
     pages: parts.pages,
+    inodeObjects: parts.inodeObjects ?? NO_MEMORY,
   });
   fs.words[FS.State] = le16(blocks.view, superAt + sb.superOffset + SB.s_state);
   fs.words[FS.ReadOnly] = readOnly ? 1 : 0;

@@ -16,6 +16,7 @@
 import type { EvictMemory } from "../../abi/evict.ts";
 import { CACHE_IOS_MAX, IO_PAGES_MAX } from "../../abi/limits.ts";
 import type { Machine } from "../../abi/machine.ts";
+import type { ObjectCache } from "../../abi/object_cache.ts";
 import type { PageCache } from "../../abi/page_cache.ts";
 import { WAIT_ANY } from "../../abi/page_cache.ts";
 import { NS_PER_SEC } from "../../abi/units.ts";
@@ -78,6 +79,8 @@ export interface MountedParts {
   /** Most inodes in memory, and pages that may be marked: the page cache's. */
   readonly inodes: number;
   readonly pages: number;
+  /** Memory of an inode. */
+  readonly inodeObjects: ObjectCache;
 }
 
 /** The Edit of every call: one object, with the time of the call. */
@@ -146,7 +149,7 @@ export class Mounted {
     this.options = parts.options;
     this.onError = parts.onError;
     this.edit = new CallEdit(parts);
-    this.inodes = new Icache(memory, parts.inodes);
+    this.inodes = new Icache(memory, parts.inodes, parts.inodeObjects);
     this.marks = new PageMarks(memory, parts.pages, parts.inodes, parts.sb.blockSize);
     this.fast = new FastTrack(memory, parts.fastCommit);
     this.words = memory.int32(FS.words);

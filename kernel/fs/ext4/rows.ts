@@ -1,14 +1,16 @@
 /**
  * Inodes come into memory and go.
  *
- * - holdRow(fs, ino)       the inode's row, without a look at its record. EIOCBQUEUED, ENFILE: as of shrinkRows()
+ * - roomForRow(fs)         0: one more row can be had. EIOCBQUEUED, ENFILE: as of shrinkRows(); ENOMEM
+ * - holdRow(fs, ino)       the inode's row, without a look at its record; or as of roomForRow()
  * - rowOf(fs, ino)         the same, and its size is known. EIOCBQUEUED, or what the read said; outside of calls
  * - mappingOf(fs, row)     its pages in the page cache; ENFILE
  * - closePagesOf(fs, row)  drops them. EIOCBQUEUED: a read is in flight
  * - shrinkRows(fs)         takes one row out of memory that nobody needs. EIOCBQUEUED: one is on its way to be such a row;
  *                          ENFILE: all are held
+ * - dropRows(fs)           takes out all that nobody needs and that have no pages; returns how many
  */
-import { EFSCORRUPTED, EIOCBQUEUED, ENFILE, isErr } from "../../abi/errno.ts";
+import { EFSCORRUPTED, EIOCBQUEUED, ENFILE, ENOMEM, isErr } from "../../abi/errno.ts";
 import type { Mapping } from "../../abi/page_cache.ts";
 import { PAGE_LAST, RA_WORDS, WAIT_ANY } from "../../abi/page_cache.ts";
 import type { Errno } from "../../abi/units.ts";
@@ -64,6 +66,31 @@ export function shrinkRows(fs: Mounted): 0 | Errno {
   return answer;
 }
 
+export function dropRows(fs: Mounted): number {
+  const { inodes, cache } = fs;
+  let dropped = 0;
+  for (let looks = inodes.used; looks > 0; looks--) {
+    const row = inodes.oldest;
+    inodes.use(row);
+    const mapping = inodes.mapping[row]!;
+    const isEmpty = mapping === NO_MAPPING || cache.pages(mapping as Mapping) === 0;
+    if (!isEmpty || inodes.orderedTid[row]! > 0 || makeIdle(fs, row) !== 0) continue;
+    inodes.remove(row);
+    dropped++;
+  }
+  return dropped;
+}
+
+export function roomForRow(fs: Mounted): 0 | Errno {
+  const { inodes } = fs;
+  const { full } = inodes;
+  if (full || !inodes.ready()) {
+    const shrunk = shrinkRows(fs);
+    if (shrunk !== 0) return full || shrunk === EIOCBQUEUED ? shrunk : ENOMEM;
+  }
+  return inodes.ready() ? 0 : ENOMEM;
+}
+
 export function holdRow(fs: Mounted, ino: number): number {
   const { inodes } = fs;
   const row = inodes.find(ino);
@@ -71,10 +98,8 @@ export function holdRow(fs: Mounted, ino: number): number {
     inodes.use(row);
     return row;
   }
-  if (inodes.full) {
-    const shrunk = shrinkRows(fs);
-    if (shrunk !== 0) return shrunk;
-  }
+  const room = roomForRow(fs);
+  if (room !== 0) return room;
   // What runs may have changed it while it was not in memory: Linux takes the last transaction, too.
   return inodes.add(ino, SIZE_UNKNOWN, fs.journal.lastTid);
 }

@@ -9,8 +9,9 @@
  *
  * An inode has two forks of pages: its content (a link's target, too), and its extended attributes (xattr.ts).
  */
-import { ENOSPC } from "../../abi/errno.ts";
+import { ENOSPC, isErr } from "../../abi/errno.ts";
 import type { EvictMemory } from "../../abi/evict.ts";
+import { NO_MEMORY, type ObjectCache } from "../../abi/object_cache.ts";
 import type { Errno, Nanos } from "../../abi/units.ts";
 import { NS_PER_SEC, PAGE_SIZE } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
@@ -53,6 +54,8 @@ export const INODE = layout(
   "names",
   /** Of a free row: the next free one; 0 ends. */
   "next",
+  /** Its memory, of a slab cache. */
+  "object",
 );
 
 /** Words of `counts`. */
@@ -66,6 +69,8 @@ export interface TmpfsOptions {
   /** Time since boot, and when that was in seconds since 1970. */
   readonly now: () => Nanos;
   readonly bootSec?: number;
+  /** Memory of an inode; missing: none. */
+  readonly inodeObjects?: ObjectCache;
 }
 
 export class TmpfsState {
@@ -86,6 +91,7 @@ export class TmpfsState {
   readonly namePrev: Int32Array;
   readonly names: number;
   private readonly counts: Float64Array;
+  private readonly objects: ObjectCache;
 
   /** Writes nothing: reset() makes it empty. */
   constructor(options: TmpfsOptions) {
@@ -95,6 +101,7 @@ export class TmpfsState {
       "Tmpfs: an inode number has 21 bits, and the root needs one",
     );
     this.options = options;
+    this.objects = options.inodeObjects ?? NO_MEMORY;
     this.names = inodes;
     this.counts = memory.float64(COUNT.words);
     this.inode = memory.float64((inodes + 1) * INODE.words);
@@ -155,12 +162,15 @@ export class TmpfsState {
   newInode(mode: number): number | Errno {
     const ino = this.counts[COUNT.inodeFree]!;
     if (ino === 0) return ENOSPC;
+    const object = this.objects.alloc();
+    if (isErr(object)) return object;
     this.counts[COUNT.inodeFree] = this.get(ino, INODE.next);
     this.counts[COUNT.inodesUsed]!++;
     const generation = this.get(ino, INODE.generation) + 1;
     this.inode.fill(0, ino * INODE.words, (ino + 1) * INODE.words);
     this.set(ino, INODE.generation, generation);
     this.set(ino, INODE.mode, mode);
+    this.set(ino, INODE.object, object);
     this.stamp(ino, INODE.atimeSec, INODE.mtimeSec, INODE.ctimeSec);
     listInit(this.pageNext, this.pagePrev, this.options.pages + ino);
     listInit(this.nameNext, this.namePrev, this.names + ino);
@@ -172,10 +182,17 @@ export class TmpfsState {
     assert(this.get(ino, INODE.names) === 0, "tmpfs: a directory with names in it is given back");
     const head = this.options.pages + ino;
     while (this.pageNext[head] !== head) this.freePage(ino, this.pageNext[head]!);
+    this.objects.free(this.get(ino, INODE.object));
     this.set(ino, INODE.mode, 0);
     this.set(ino, INODE.next, this.counts[COUNT.inodeFree]!);
     this.counts[COUNT.inodeFree] = ino;
     this.counts[COUNT.inodesUsed]!--;
+  }
+
+  /** After an unmount: the memory of all inodes. */
+  giveBack(): void {
+    for (let ino = 1; ino <= this.options.inodes; ino++)
+      if (this.get(ino, INODE.mode) !== 0) this.objects.free(this.get(ino, INODE.object));
   }
 
   /** Its page `index`, or -1: a hole. */

@@ -5,11 +5,15 @@
  *
  * - find(fs, dir, name)        inode number, NOT_THERE, or UNKNOWN
  * - put(fs, dir, name, ino)    `ino` may be NOT_THERE
- * - forget(fs, dir, name), forgetDir(fs, dir), forgetFs(fs)
+ * - forget(fs, dir, name), forgetDir(fs, dir), forgetFs(fs), forgetAll()
+ *
+ * A name in it takes an object of the slab cache; where there is no memory for one, it is not kept.
  *
  * Inode numbers are used again: forgetDir() when a directory is removed, before another one can get its number.
  */
+import { isErr } from "../../abi/errno.ts";
 import type { EvictMemory } from "../../abi/evict.ts";
+import type { ObjectCache } from "../../abi/object_cache.ts";
 import { assert } from "../../lib/assert.ts";
 import { listAdd, listCount, listDel, listInit, listMove } from "../../lib/slot_list.ts";
 import { NameHash } from "../name_hash.ts";
@@ -28,8 +32,10 @@ export class Dcache {
   /** One list, most recently used behind the head (node `rows`). */
   private readonly next: Int32Array;
   private readonly prev: Int32Array;
+  private readonly object: Float64Array;
+  private readonly objects: ObjectCache;
 
-  constructor(memory: EvictMemory, rows: number) {
+  constructor(memory: EvictMemory, rows: number, objects: ObjectCache) {
     assert(rows >= 1, "Dcache: at least one row");
     this.rows = rows;
     this.hash = new NameHash(memory, rows);
@@ -37,6 +43,8 @@ export class Dcache {
     this.used = memory.uint8(rows);
     this.next = memory.int32(rows + 1);
     this.prev = memory.int32(rows + 1);
+    this.object = memory.float64(rows);
+    this.objects = objects;
   }
 
   reset(): void {
@@ -59,6 +67,9 @@ export class Dcache {
     if (row < 0) {
       row = this.prev[this.rows]!;
       this.drop(row);
+      const object = this.objects.alloc();
+      if (isErr(object)) return;
+      this.object[row] = object;
       this.hash.add(row, owner, name);
       this.used[row] = 1;
     }
@@ -70,6 +81,7 @@ export class Dcache {
   private drop(row: number): void {
     if (this.used[row] === 0) return;
     this.hash.remove(row);
+    this.objects.free(this.object[row]!);
     this.used[row] = 0;
     // Not listMove(): the last one may be this row itself.
     listDel(this.next, this.prev, row);
@@ -89,6 +101,16 @@ export class Dcache {
   forgetFs(fs: number): void {
     for (let row = 0; row < this.rows; row++)
       if (this.used[row] === 1 && Math.floor(this.hash.owner(row) / FS_UNIT) === fs) this.drop(row);
+  }
+
+  /** How many that were. */
+  forgetAll(): number {
+    let names = 0;
+    for (let row = 0; row < this.rows; row++) {
+      names += this.used[row]!;
+      this.drop(row);
+    }
+    return names;
   }
 
   /** Panics when its structures disagree; `told` sees each answer that would be given. */

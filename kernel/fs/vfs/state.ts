@@ -8,10 +8,11 @@
  * Each open file, each task's directory, each mount point and each inode a waiting call has in hand is one hold on an
  * inode (FileSystem.hold), and counts in its mount's REFS: a mount without any can go.
  */
-import { EBADF, EIOCBQUEUED, EMFILE, ENFILE } from "../../abi/errno.ts";
+import { EBADF, EIOCBQUEUED, EMFILE, ENFILE, isErr } from "../../abi/errno.ts";
 import type { EvictMemory } from "../../abi/evict.ts";
 import { O_PATH } from "../../abi/fcntl.ts";
 import { GROUPS_MAX, MOUNTS_MAX } from "../../abi/limits.ts";
+import { NO_MEMORY, type ObjectCache } from "../../abi/object_cache.ts";
 import type { Errno, Nanos } from "../../abi/units.ts";
 import { NS_PER_SEC } from "../../abi/units.ts";
 import { assert } from "../../lib/assert.ts";
@@ -20,7 +21,7 @@ import { layout } from "../../lib/layout.ts";
 import { Dcache } from "./dcache.ts";
 import { CALL_WORDS, type FileSystem, type Stat } from "./file_system.ts";
 
-export const TASK = layout("used", "table", "cwdMount", "cwdIno", "umask", "uid", "gid", "groups");
+export const TASK = layout("used", "table", "cwdMount", "cwdIno", "umask", "uid", "gid", "groups", "object");
 /**
  * What a call that had to wait has reached, kept until it ends; all 0 between calls. FILE (row + 1) is a file that the
  * call counts in, MOUNT (+ 1) and INO an inode it holds: both are let go when it ends (call.ts). FS begins the words
@@ -28,7 +29,7 @@ export const TASK = layout("used", "table", "cwdMount", "cwdIno", "umask", "uid"
  */
 export const CALL = layout("phase", "ending", "result", "file", "mount", "ino", "a", "b", "fs");
 export const CALL_ROW = CALL.fs + CALL_WORDS;
-export const FILE = layout("refs", "mount", "ino", "flags", "pos", "linkable", "next");
+export const FILE = layout("refs", "mount", "ino", "flags", "pos", "linkable", "next", "object");
 export const MOUNT = layout("used", "fs", "parent", "onIno", "root", "flags", "refs");
 
 /** Keys of the table of mount points. */
@@ -44,6 +45,14 @@ export interface Protect {
   readonly regular?: number;
 }
 
+/** Memory of what the VFS has: of an open file, a table of descriptors, a task's directory and umask, a name. */
+export interface VfsObjects {
+  readonly file: ObjectCache;
+  readonly files: ObjectCache;
+  readonly fs: ObjectCache;
+  readonly dentry: ObjectCache;
+}
+
 export interface VfsOptions {
   readonly memory: EvictMemory;
   /** Rows: tasks, open files, descriptors of one table, names in the directory cache. */
@@ -55,7 +64,11 @@ export interface VfsOptions {
   readonly now: () => Nanos;
   readonly bootSec?: number;
   readonly protect?: Protect;
+  /** Missing: they take none. */
+  readonly objects?: VfsObjects;
 }
+
+const NO_OBJECTS: VfsObjects = { file: NO_MEMORY, files: NO_MEMORY, fs: NO_MEMORY, dentry: NO_MEMORY };
 
 /** Who asks: read from a task's row before each walk. */
 export interface Cred {
@@ -90,11 +103,13 @@ export class VfsState {
   readonly dcache: Dcache;
   readonly fileSystems: FileSystem[] = [];
   readonly protect: Protect;
+  readonly objects: VfsObjects;
   private readonly options: VfsOptions;
   private readonly task: Float64Array;
   private readonly groups: Float64Array;
   private readonly call: Float64Array;
   private readonly tableRefs: Int32Array;
+  private readonly tableObject: Float64Array;
   /** 1 + file; 0: free. */
   private readonly descriptors: Int32Array;
   private readonly cloexec: Uint8Array;
@@ -117,6 +132,7 @@ export class VfsState {
     const { memory, tasks = 64, files = 1024, fds = 256, dentries = 2048 } = options;
     this.options = options;
     this.protect = options.protect ?? {};
+    this.objects = options.objects ?? NO_OBJECTS;
     this.tasks = tasks;
     this.files = files;
     this.fds = fds;
@@ -124,13 +140,14 @@ export class VfsState {
     this.groups = memory.float64(tasks * GROUPS_MAX);
     this.call = memory.float64(tasks * CALL_ROW);
     this.tableRefs = memory.int32(tasks);
+    this.tableObject = memory.float64(tasks);
     this.descriptors = memory.int32(tasks * fds);
     this.cloexec = memory.uint8(tasks * fds);
     this.file = memory.float64(files * FILE.words);
     this.fileFree = memory.int32(1);
     this.mount = memory.float64(MOUNTS_MAX * MOUNT.words);
     this.covers = new KeyTable(memory, MOUNTS_MAX);
-    this.dcache = new Dcache(memory, dentries);
+    this.dcache = new Dcache(memory, dentries, this.objects.dentry);
   }
 
   reset(): void {
@@ -197,8 +214,23 @@ export class VfsState {
     return this.tableRefs[table]!;
   }
 
-  useTable(table: number, by: number): void {
-    this.tableRefs[table]! += by;
+  /** An empty table with one user. There are as many as tasks, so one is free. */
+  newTable(): number | Errno {
+    const addr = this.objects.files.alloc();
+    if (isErr(addr)) return addr;
+    const table = this.tableRefs.indexOf(0);
+    assert(table >= 0, "Vfs: more tables than tasks");
+    this.tableObject[table] = addr;
+    this.tableRefs[table] = 1;
+    return table;
+  }
+
+  shareTable(table: number): void {
+    this.tableRefs[table]!++;
+  }
+
+  leaveTable(table: number): void {
+    if (--this.tableRefs[table]! === 0) this.objects.files.free(this.tableObject[table]!);
   }
 
   /** The file of a descriptor, or -1. */
@@ -245,6 +277,8 @@ export class VfsState {
   newFile(mount: number, ino: number, flags: number): number | Errno {
     const row = this.fileFree[0]! - 1;
     if (row < 0) return ENFILE;
+    const object = this.objects.file.alloc();
+    if (isErr(object)) return object;
     this.fileFree[0] = this.fileGet(row, FILE.next);
     for (const [field, value] of [
       [FILE.refs, 1],
@@ -253,12 +287,14 @@ export class VfsState {
       [FILE.flags, flags],
       [FILE.pos, 0],
       [FILE.linkable, 0],
+      [FILE.object, object],
     ] as const)
       this.setFile(row, field, value);
     return row;
   }
 
   freeFile(row: number): void {
+    this.objects.file.free(this.fileGet(row, FILE.object));
     this.setFile(row, FILE.next, this.fileFree[0]!);
     this.setFile(row, FILE.refs, 0);
     this.fileFree[0] = row + 1;

@@ -27,9 +27,19 @@ function freeRow(v: VfsState): number {
   return -1;
 }
 
-function freeTable(v: VfsState): number {
-  for (let table = 0; table < v.tasks; table++) if (v.tableUsers(table) === 0) return table;
-  return -1;
+/** What a new task takes of memory beside its row. `table`: one that it shares, -1: its own. */
+function takeMemory(v: VfsState, task: number, table: number): 0 | Errno {
+  const object = v.objects.fs.alloc();
+  if (isErr(object)) return object;
+  if (table >= 0) v.shareTable(table);
+  const own = table >= 0 ? table : v.newTable();
+  if (isErr(own)) {
+    v.objects.fs.free(object);
+    return own;
+  }
+  v.taskSet(task, TASK.table, own);
+  v.taskSet(task, TASK.object, object);
+  return 0;
 }
 
 export function countTasks(v: VfsState): number {
@@ -38,7 +48,7 @@ export function countTasks(v: VfsState): number {
   return count;
 }
 
-/** EAGAIN: the table of tasks is full. */
+/** EAGAIN: the table of tasks is full; ENOMEM. */
 export function newTask(v: VfsState, cred: TaskCred): number | Errno {
   const task = freeRow(v);
   if (task < 0) return EAGAIN;
@@ -48,11 +58,12 @@ export function newTask(v: VfsState, cred: TaskCred): number | Errno {
   const ino = v.mountGet(mount, MOUNT.root);
   const held = v.hold(mount, ino);
   if (held !== 0) return held;
-  // There are as many tables as tasks, so one is free.
-  const table = freeTable(v);
-  v.useTable(table, 1);
+  const taken = takeMemory(v, task, -1);
+  if (taken !== 0) {
+    v.release(mount, ino);
+    return taken;
+  }
   v.taskSet(task, TASK.used, 1);
-  v.taskSet(task, TASK.table, table);
   v.taskSet(task, TASK.cwdMount, mount);
   v.taskSet(task, TASK.cwdIno, ino);
   v.taskSet(task, TASK.umask, 0o022);
@@ -79,10 +90,14 @@ export function forkTask(v: VfsState, parent: number, share: boolean): number | 
   const held = v.hold(mount, ino);
   if (held !== 0) return held;
   const from = v.taskGet(parent, TASK.table);
-  const table = share ? from : freeTable(v);
-  v.useTable(table, 1);
+  const taken = takeMemory(v, task, share ? from : -1);
+  if (taken !== 0) {
+    // The parent holds it, too: this never waits.
+    v.release(mount, ino);
+    return taken;
+  }
+  const table = v.taskGet(task, TASK.table);
   v.taskSet(task, TASK.used, 1);
-  v.taskSet(task, TASK.table, table);
   v.taskSet(task, TASK.cwdMount, mount);
   v.taskSet(task, TASK.cwdIno, ino);
   v.taskSet(task, TASK.umask, v.taskGet(parent, TASK.umask));
@@ -118,7 +133,8 @@ export function exitTask(v: VfsState, task: number): number {
     v.callSet(task, CALL.phase, 1);
   }
   if (!letGo(v, task)) return EIOCBQUEUED;
-  v.useTable(table, -1);
+  v.leaveTable(table);
+  v.objects.fs.free(v.taskGet(task, TASK.object));
   v.taskSet(task, TASK.used, 0);
   return 0;
 }

@@ -56,6 +56,16 @@ describe("the lockstep machine", () => {
     }
   });
 
+  it("does not stop in silence when an object was not given back", async () => {
+    const machine = await openMachine(TINY);
+    machine.run(10 * MS);
+    const { file } = machine.booted.slabs!.objects;
+    const { free } = file;
+    let lost = 0;
+    Object.assign(file, { free: (addr: number) => (lost++ === 0 ? undefined : free(addr)) });
+    expect(() => machine.stop()).toThrow("the machine stopped, and objects are nobody's: 1 of filp");
+  });
+
   describe("a machine that has run and is stopped", () => {
     let machine: OpenMachine;
     let report: Report;

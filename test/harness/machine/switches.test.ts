@@ -206,6 +206,7 @@ describe("numbers that can be set", () => {
     expect(marks[0]! + marks[2]!).toBeGreaterThan(1020);
     expect(marks[3]! - marks[2]!).toBeGreaterThanOrEqual(marks[2]! >> 2);
     expect(Math.min(...cached.slice(20))).toBeLessThan(Math.max(...cached) / 2);
-    expect((await ran("mixed", sets, 60)).hash).toBe(first.hash);
+    // To look is to open files, and so to take memory.
+    expect((await ran("mixed", sets, 60, look)).hash).toBe(first.hash);
   });
 });
