@@ -362,7 +362,7 @@ export class System {
     };
     const left = tree === undefined ? 0 : unmountTree(tree, ext4, turn);
     processes.leaveKernel();
-    slabs?.settle();
+    slabs?.settleAll();
     return left;
   }
 }

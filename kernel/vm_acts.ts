@@ -1,8 +1,14 @@
-/** What a task that writes to /proc/sys/vm does with its own CPU time in a lockstep machine: compact, drop. */
+/**
+ * What writing to /proc/sys/vm does: compact, drop.
+ *
+ * - vmActs(system, ...)         in a lockstep machine, with the writer's own CPU time
+ * - dropObjects(tree, parts)    names and inodes that nobody uses; returns how many they and the frames given back were
+ */
 import { CALL_COSTS } from "./call_cost.ts";
 import { dropRows } from "./fs/ext4/rows.ts";
 import type { VmParts } from "./fs/pseudo/sys_nodes.ts";
 import type { MachineParts } from "./machine_view.ts";
+import type { Tree } from "./wire_files.ts";
 import type { System } from "./system.ts";
 import { Wait } from "./wait.ts";
 import { ORDER_MAX } from "../mm/index.ts";
@@ -23,14 +29,15 @@ export function vmActs(
     executor.charge(moved * CALL_COSTS.movePage);
     if (moved > 0) executor.wakeAll(Wait.Memory);
   };
-  const shrinkSlabs = (): void => {
-    const names = system.tree!.vfs.state.dcache.forgetAll();
-    const inodes = ext4 === undefined ? 0 : dropRows(ext4.fs);
-    dropped(names + inodes + slabs!.settle());
-  };
   return {
     dropped,
     ...(compaction === undefined || !compacts ? {} : { compact }),
-    ...(slabs === undefined ? {} : { shrinkSlabs }),
+    ...(slabs === undefined ? {} : { shrinkSlabs: () => dropped(dropObjects(system.tree!, { slabs, ext4 })) }),
   };
+}
+
+export function dropObjects({ vfs }: Tree, { slabs, ext4 }: Pick<MachineParts, "slabs" | "ext4">): number {
+  const names = vfs.state.dcache.forgetAll();
+  const inodes = ext4 === undefined ? 0 : dropRows(ext4.fs);
+  return names + inodes + slabs!.settle();
 }

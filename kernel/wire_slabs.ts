@@ -2,16 +2,20 @@
  * The slab caches of a machine's kernel objects (boot.ts calls this), with the names and sizes that Linux 6.1 has on
  * 64 bits: those of /proc/slabinfo of a 6.1.0 amd64 kernel, but for fs_cache, which that one merges with others.
  *
- * - bootSlabs(memory, cpu, trace)    the caches, over the page allocator
- * - settle()                   objects on CPUs' lists back to their slabs, empty slabs back to the page allocator: frames
- * - inUse()                    objects that somebody has, by cache; exact after settle()
+ * - bootSlabs(memory, cpu, ...)      the caches, over the page allocator
+ * - settle()                         objects on CPUs' lists back to their slabs, empty slabs back to the page allocator: frames
+ * - settleAll()                      the same by one for all CPUs, none of which is at work
+ * - inUse()                          objects that somebody has, by cache; exact after settleAll()
  */
 import type { EventSink } from "./abi/machine.ts";
 import type { ObjectCache } from "./abi/object_cache.ts";
 import type { PhysAddr } from "./abi/units.ts";
+import { assert } from "./lib/assert.ts";
 import { noLocks } from "./lib/lock_ops.ts";
+import type { LockOps } from "./lib/lock_ops.ts";
 import type { Memory } from "./wire_memory.ts";
 import { GFP, SlabFlag, slabRows, Slub } from "../mm/index.ts";
+import type { SlubBuffers } from "../mm/index.ts";
 
 /** GFP_KERNEL: may reclaim. */
 const MAY_WAIT = GFP.__GFP_RECLAIM | GFP.__GFP_IO | GFP.__GFP_FS;
@@ -45,18 +49,28 @@ export interface Slabs {
   /** What a task has of them, the address space's object first (task_objects.ts). */
   readonly tasks: { readonly caches: readonly ObjectCache[] };
   settle(): number;
+  settleAll(): void;
   inUse(): Readonly<Record<string, number>>;
   /** Frames of all slabs. */
   frames(): number;
 }
 
-export function bootSlabs({ mm, ram }: Memory, cpu: () => number, trace: EventSink): Slabs {
-  const slub = new Slub(mm, ram, noLocks);
+/** `shared`: the caches as another worker has made them. */
+export function bootSlabs(
+  { mm, ram }: Pick<Memory, "mm" | "ram">,
+  cpu: () => number,
+  trace: EventSink | null,
+  locks: LockOps = noLocks,
+  shared?: SlubBuffers,
+): Slabs {
+  const slub = new Slub(mm, ram, locks, shared);
   slub.trace = trace;
-  const numbers: number[] = [];
-  const made = Object.entries(KINDS).map(([kind, { name, bytes, gfp, ...how }]) => {
-    const cache = slub.createCache(name, bytes, "reclaimable" in how ? SlabFlag.Reclaimable : 0);
-    numbers.push(cache);
+  // Other workers look at their requests when they next go to the slabs.
+  if (shared !== undefined) slub.kick = () => {};
+  const made = Object.entries(KINDS).map(([kind, { name, bytes, gfp, ...how }], index) => {
+    const flags = "reclaimable" in how ? SlabFlag.Reclaimable : 0;
+    const cache = shared === undefined ? slub.createCache(name, bytes, flags) : index + 1;
+    assert(slub.name(cache) === name, "bootSlabs: a cache has another number than it should");
     const objects: ObjectCache = {
       alloc: () => slub.alloc(cpu(), cache, gfp, OWNER_KERNEL),
       free: (addr) => slub.free(cpu(), cache, addr as PhysAddr, OWNER_KERNEL),
@@ -64,6 +78,7 @@ export function bootSlabs({ mm, ram }: Memory, cpu: () => number, trace: EventSi
     return [kind, objects] as const;
   });
   const objects = Object.fromEntries(made) as Objects;
+  const shrink = (): number => made.reduce((frames, _, index) => frames + slub.shrink(cpu(), index + 1), 0);
   const { mm: space, task, signal, sighand, cred, pid } = objects;
   return {
     slub,
@@ -71,7 +86,11 @@ export function bootSlabs({ mm, ram }: Memory, cpu: () => number, trace: EventSi
     tasks: { caches: [space, task, signal, sighand, cred, pid] },
     settle() {
       slub.drainAll(cpu());
-      return numbers.reduce((frames, cache) => frames + slub.shrink(cpu(), cache), 0);
+      return shrink();
+    },
+    settleAll() {
+      for (let other = 0; other < mm.config.cpus; other++) slub.drain(other);
+      shrink();
     },
     inUse() {
       const rows = slabRows(slub).filter(({ activeObjects }) => activeObjects > 0);

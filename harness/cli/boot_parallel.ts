@@ -96,6 +96,7 @@ export async function bootParallel(options: BootParallelOptions, command: Comman
         { wing: "storage", what: "calls served", value: result.storage.calls },
         { wing: "storage", what: "of them made again after a wait", value: result.retries },
         { wing: "left over", what: "frames", value: result.leaks.frames },
+        { wing: "left over", what: "slab objects", value: result.leaks.objects },
         { wing: "left over", what: "files open", value: result.leaks.descriptors },
         { wing: "left over", what: "tasks", value: result.leaks.tasks },
         { wing: "left over", what: "wakes lost", value: result.leaks.lostWakes },

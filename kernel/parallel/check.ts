@@ -1,5 +1,5 @@
 /**
- * What must hold of a parallel machine that was stopped in order: every task has ended, none sleeps, no frame is anyone's.
+ * What must hold of a parallel machine that was stopped in order: every task has ended, none sleeps, no frame and no slab object is anyone's.
  *
  * - checkMachine(tables)    counts, and every breach as a line of text; by one CPU when all have stopped
  */
@@ -18,10 +18,12 @@ export interface MachineAtRest {
   /** Frames of tasks; of the kernel: the page cache's and buffers'. */
   readonly taskFrames: number;
   readonly kernelFrames: number;
+  /** Of slab caches, in use. */
+  readonly objects: number;
   readonly problems: readonly string[];
 }
 
-export function checkMachine({ sched, processes, sleepers, memory }: Tables): MachineAtRest {
+export function checkMachine({ sched, processes, sleepers, memory, slabs }: Tables): MachineAtRest {
   const problems: string[] = [];
   const guarded = (what: () => void): void => {
     try {
@@ -42,6 +44,17 @@ export function checkMachine({ sched, processes, sleepers, memory }: Tables): Ma
     } else if (sched.task.state[p] !== TaskState.Free) problems.push(`row ${p} is free, and the scheduler has it`);
     if (sleepers.waits.channel[p] !== Wait.None) asleep++;
   }
+  let objects = 0;
+  guarded(() => {
+    if (slabs === undefined) return;
+    processes.leaveKernel();
+    slabs.settleAll();
+    slabs.slub.check();
+    for (const [cache, count] of Object.entries(slabs.inUse())) {
+      problems.push(`${count} objects of ${cache} are nobody's`);
+      objects += count;
+    }
+  });
   const map = memory?.mm.map;
   let taskFrames = 0;
   let kernelFrames = 0;
@@ -53,5 +66,5 @@ export function checkMachine({ sched, processes, sleepers, memory }: Tables): Ma
     else kernelFrames += 1 << (state & 15);
   }
   if (taskFrames > 0) problems.push(`${taskFrames} frames of tasks that have ended`);
-  return { tasks, zombies: processes.zombies, sleepers: asleep, taskFrames, kernelFrames, problems };
+  return { tasks, zombies: processes.zombies, sleepers: asleep, taskFrames, kernelFrames, objects, problems };
 }

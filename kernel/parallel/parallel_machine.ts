@@ -91,6 +91,7 @@ export interface MachineResult {
   /** What must be 0. */
   readonly leaks: {
     readonly frames: number;
+    readonly objects: number;
     readonly descriptors: number;
     readonly tasks: number;
     readonly lostWakes: number;
@@ -173,7 +174,7 @@ export class ParallelMachine {
   constructor(config: ParallelMachineConfig, hostNowNs: () => number) {
     const { cpus, memoryBytes, traceRecords } = config;
     const rows = config.rows ?? ROWS;
-    const features = (config.features ?? MACHINE_FEATURES).filter((feature) => feature !== "SLAB");
+    const features = config.features ?? MACHINE_FEATURES;
     assert(cpus >= 1 && cpus <= Math.min(16, CPUS_MAX - 1), "ParallelMachine: 1 to 16 CPUs");
     assert(rows <= TASKS_MAX, "ParallelMachine: too many rows");
     this.#config = config;
@@ -192,7 +193,7 @@ export class ParallelMachine {
       policy: config.policy ?? "eevdf",
       workload: config.workload,
       arena: new SharedArrayBuffer(sharedBytes(cpus, rows, memoryBytes / PAGE_SIZE)),
-      ...(features.includes("MM") ? sharedMemory(memoryBytes, cpus) : sharedWindows(rows)),
+      ...(features.includes("MM") ? sharedMemory(memoryBytes, cpus, features.includes("SLAB")) : sharedWindows(rows)),
       rings: rings?.buffer,
       calls: new SharedArrayBuffer((cpus + 1) * CallTimes.bytes),
       psi: features.includes("PSI") ? new Psi({ now: () => nanos(0) }, cpus).buffer : undefined,
@@ -426,7 +427,13 @@ export class ParallelMachine {
       figures: storage.figures!,
       switches: stat(Stat.Switches).reduce((sum, count) => sum + count, 0),
       idle: stat(Stat.IdleNs).map((ns) => ns / (seconds * NS_PER_SEC)),
-      leaks: { frames, descriptors: storage.descriptors, tasks: atRest.tasks + atRest.zombies, lostWakes },
+      leaks: {
+        frames,
+        objects: atRest.objects,
+        descriptors: storage.descriptors,
+        tasks: atRest.tasks + atRest.zombies,
+        lostWakes,
+      },
       atRest,
       problems,
       log: this.#log,

@@ -17,12 +17,12 @@ export interface RacingViewParts extends Omit<MachineParts, "times" | "memory" |
 
 export function racingView(given: RacingViewParts): MachineView {
   const { tables, smp, now, tree, loop, ...parts } = given;
-  const { processes, sched, sleepers, memory, times } = tables;
+  const { processes, sched, sleepers, memory, slabs, times } = tables;
   const { channel } = sleepers.waits;
   return {
     ...parts,
     memory,
-    slabs: undefined,
+    slabs,
     psi: times.psi,
     world: "parallel",
     cpus: smp.cpus,

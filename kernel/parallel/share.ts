@@ -3,6 +3,7 @@
  * tables over the same memory, in the same order.
  *
  * - loadStarts(share)        the tasks of the workload, from its module: the same list in every worker
+ * - joinMemory, joinSlabs    the allocators
  * - joinTables(parts)        scheduler, task table, wait queues, port; within the worker's turn (smp.ts)
  */
 import type { EventSink } from "../abi/machine.ts";
@@ -23,10 +24,13 @@ import { Smp, smpBytes, Stat } from "../smp.ts";
 import type { TaskNames } from "../task_names.ts";
 import { bootMemory, plainWindows, windowsBytes } from "../wire_memory.ts";
 import type { Memory } from "../wire_memory.ts";
+import { bootSlabs } from "../wire_slabs.ts";
+import type { Slabs } from "../wire_slabs.ts";
 import { MachineTimes } from "./machine_times.ts";
 import { StoragePort } from "./port.ts";
 import { Sleepers } from "./sleepers.ts";
 import { attachReclaim } from "../../mm/index.ts";
+import type { SlubBuffers } from "../../mm/index.ts";
 import { cfs, createSched, SchedMetrics } from "../../sched/index.ts";
 import type { Sched } from "../../sched/index.ts";
 
@@ -40,6 +44,8 @@ export interface AllocatorShare {
   readonly map: SharedArrayBuffer;
   readonly vmscan: SharedArrayBuffer;
   readonly compaction: SharedArrayBuffer;
+  /** Missing: kernel objects take no memory. */
+  readonly slabs: SlubBuffers | undefined;
 }
 
 export interface MachineShare {
@@ -74,6 +80,7 @@ export interface Tables {
   readonly sleepers: Sleepers;
   readonly port: StoragePort;
   readonly memory: Memory | undefined;
+  readonly slabs: Slabs | undefined;
   readonly times: MachineTimes;
   /** Whatever the worker tells: to its ring, and counted. */
   readonly trace: EventSink;
@@ -91,6 +98,7 @@ export interface JoinParts {
   readonly now: () => Nanos;
   readonly trace: EventSink;
   readonly memory: Memory | undefined;
+  readonly slabs: Slabs | undefined;
   /** Made right after smp, before the worker's turn. */
   readonly port: StoragePort;
   /** Made right after that. */
@@ -139,7 +147,7 @@ export async function loadStarts({ workload, cpus, memoryBytes }: MachineShare):
 }
 
 export function joinTables(parts: JoinParts): Tables {
-  const { share, arena, smp, row, policy, starts, locks, now, memory, port, names } = parts;
+  const { share, arena, smp, row, policy, starts, locks, now, memory, slabs, port, names } = parts;
   const { cpus, rows } = share;
   const times = new MachineTimes({ share, arena, names, row, locks, now });
   const trace = times.sink(parts.trace);
@@ -159,20 +167,22 @@ export function joinTables(parts: JoinParts): Tables {
     },
     metrics,
   );
-  const taskMemory = memory?.tasks ?? plainWindows(rows, USER_BYTES, share.ram);
+  const taskMemory = { ...(memory?.tasks ?? plainWindows(rows, USER_BYTES, share.ram)), ...slabs?.tasks };
   const processes = new Processes(arena, rows, taskMemory, share.seed, locks, names);
   // Programs are known by number: the same everywhere.
   for (const { program } of starts) if (!processes.programs.includes(program)) processes.programs.push(program);
   const sleepers = new Sleepers({ arena, rows, processes, sched, locks, now, trace, cpu: row });
   sleepers.loseEvery = share.loseWakes;
-  return { sched, processes, sleepers, port, memory, times, trace };
+  return { sched, processes, sleepers, port, memory, slabs, times, trace };
 }
 
-/** By the first of all: the allocator's map, which the workers find made. */
-export function sharedMemory(memoryBytes: number, cpus: number): Pick<MachineShare, "ram" | "mm"> {
-  const { ram, mm } = bootMemory(memoryBytes, cpus + 1, () => 0, futexLocks);
+/** By the first of all: the allocators' tables, which the workers find made. */
+export function sharedMemory(memoryBytes: number, cpus: number, hasSlabs: boolean): Pick<MachineShare, "ram" | "mm"> {
+  const memory = bootMemory(memoryBytes, cpus + 1, () => 0, futexLocks);
+  const { ram, mm } = memory;
   const { vmscan, compaction } = attachReclaim(mm, {});
-  return { ram, mm: { map: mm.buffer, vmscan: vmscan.buffer(), compaction: compaction.buffer() } };
+  const slabs = hasSlabs ? bootSlabs(memory, () => 0, null, futexLocks).slub.buffers() : undefined;
+  return { ram, mm: { map: mm.buffer, vmscan: vmscan.buffer(), compaction: compaction.buffer(), slabs } };
 }
 
 export const sharedWindows = (rows: number): Pick<MachineShare, "ram" | "mm"> => ({
@@ -193,6 +203,18 @@ export function joinMemory(
   memory.mm.kick = () => {};
   if (trace !== undefined) memory.mm.trace = trace;
   return memory;
+}
+
+/** Likewise the slab allocator over it. */
+export function joinSlabs(
+  { mm }: MachineShare,
+  memory: Memory | undefined,
+  row: number,
+  locks: LockOps,
+  trace: EventSink | undefined,
+): Slabs | undefined {
+  if (mm?.slabs === undefined) return undefined;
+  return bootSlabs(memory!, () => row, trace ?? null, locks, mm.slabs);
 }
 
 /** Whatever happens is written to the ring of the worker that does it: a ring has one writer. */

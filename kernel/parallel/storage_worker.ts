@@ -24,6 +24,7 @@ import { KCOMPACTD } from "../kthread.ts";
 import { cacheShrinker } from "../threads.ts";
 import { driveDisk } from "../wire_disk.ts";
 import type { DrivenDisk } from "../wire_disk.ts";
+import { dropObjects } from "../vm_acts.ts";
 import { bootPageCache, bootTree, mountDisk } from "../wire_files.ts";
 import type { CachedPages, Tree } from "../wire_files.ts";
 import { procNodes, procPids, sysNodes } from "../wire_proc.ts";
@@ -33,7 +34,7 @@ import { wakeThread } from "./racing_tasks.ts";
 import { DiskMailbox, mailboxBus } from "./disk_mailbox.ts";
 import { StoragePort } from "./port.ts";
 import { racingView } from "./racing_view.ts";
-import { joinMemory, joinTables, kernelRows, loadStarts, traceOf } from "./share.ts";
+import { joinMemory, joinSlabs, joinTables, kernelRows, loadStarts, traceOf } from "./share.ts";
 import type { StoreName } from "./disk_worker.ts";
 import type { MachineShare } from "./share.ts";
 import { StorageLoop } from "./storage_loop.ts";
@@ -105,7 +106,9 @@ async function main(): Promise<void> {
     let ext4: Ext4 | undefined;
     let pages: CachedPages | undefined;
     // The page cache takes frames before the tables are there: of the same allocator.
-    const memory = joinMemory(share, row, futexLocks, share.rings === undefined ? undefined : trace);
+    const ringed = share.rings === undefined ? undefined : trace;
+    const memory = joinMemory(share, row, futexLocks, ringed);
+    const slabs = joinSlabs(share, memory, row, futexLocks, ringed);
     const reclaim =
       memory !== undefined && on.has("KSWAPD")
         ? attachReclaim(memory.mm, { shrinkers: [cacheShrinker(() => pages?.cache)] }, share.mm)
@@ -135,7 +138,10 @@ async function main(): Promise<void> {
       });
     if (on.has("EXT4")) {
       pages = bootPageCache(memory!, machine, named(EVICT_POLICIES, start.evict), seed);
-      const options = start.mount === undefined ? {} : { options: start.mount };
+      const options = {
+        ...(start.mount === undefined ? {} : { options: start.mount }),
+        ...(slabs === undefined ? {} : { inodeObjects: slabs.objects.ext4Inode }),
+      };
       const mounted: Ext4 | Refusal = mountDisk({ disk: disk!, memory: memory!, pages, machine, idle, ...options });
       if (isRefusal(mounted)) {
         smp.stop(Stop.Failed);
@@ -159,6 +165,7 @@ async function main(): Promise<void> {
       now,
       trace,
       memory,
+      slabs,
       port,
       names,
     });
@@ -180,6 +187,7 @@ async function main(): Promise<void> {
       features: [...on].sort(),
       policy: { names: [sched.policy().name], current: () => sched.policy().name },
       load: times.load,
+      ...(slabs === undefined ? {} : { acts: { shrinkSlabs: () => void dropObjects(tree!, { slabs, ext4 }) } }),
       elevators: ELEVATORS,
       rotational: start.rotational,
     };
@@ -195,6 +203,7 @@ async function main(): Promise<void> {
       },
       pipeMoved: () => loop?.wakeAll(Wait.Pipe),
       ...(ext4 === undefined ? {} : { root: ext4 }),
+      ...(slabs === undefined ? {} : { objects: slabs.objects }),
       ...(on.has("TMPFS") ? { tmpPages: TMP_PAGES } : {}),
       ...(on.has("PROC") ? { proc: { nodes: procNodes(shown), pids: procPids(shown) } } : {}),
       ...(on.has("SYSFS") ? { sys: sysNodes(shown) } : {}),

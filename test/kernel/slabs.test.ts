@@ -8,7 +8,10 @@ import { MACHINE_FEATURES } from "../../kernel/index.ts";
 import type { BootedMachine } from "../../kernel/index.ts";
 import { MOUNTS_MAX } from "../../kernel/abi/limits.ts";
 import { MOUNT } from "../../kernel/fs/vfs/state.ts";
+import { futexLocks } from "../../kernel/lib/lock_ops.ts";
 import { Kind } from "../../kernel/process.ts";
+import { bootMemory } from "../../kernel/wire_memory.ts";
+import { bootSlabs } from "../../kernel/wire_slabs.ts";
 import { slabRows } from "../../mm/index.ts";
 import { call, compute, expectAtRest, int32, runOne, runToEnd, scripted, start, text } from "./machine_rig.ts";
 import type { Body, Said, Script, Started } from "./machine_rig.ts";
@@ -242,6 +245,36 @@ it("an inode that has no place is ENOMEM", async () => {
     },
   ]).then((made) => (started = made));
   runToEnd(started!);
+});
+
+it("workers share the caches: nobody touches another's list, and the slabs have a lock", () => {
+  const memory = bootMemory(32 * 2 ** 20, 2, () => 0, futexLocks);
+  const mine = bootSlabs(memory, () => 0, null, futexLocks);
+  let locked = 0;
+  const counting = {
+    ...futexLocks,
+    lock: (words: Int32Array, at: number) => {
+      locked++;
+      futexLocks.lock(words, at);
+    },
+  };
+  const theirs = bootSlabs(memory, () => 1, null, counting, mine.slub.buffers());
+  const addr = mine.objects.file.alloc();
+  mine.objects.file.free(addr);
+  // An object on a CPU's list counts as one in use.
+  const onList = { filp: 16 };
+  expect(mine.inUse()).toEqual(onList);
+  theirs.settle();
+  expect(theirs.inUse()).toEqual(onList);
+  mine.slub.tick(0);
+  expect([theirs.inUse(), theirs.frames() > 0]).toEqual([{}, true]);
+  theirs.settle();
+  expect([mine.frames(), locked > 0]).toEqual([0, true]);
+  const elsewhere = theirs.objects.file.alloc();
+  mine.objects.file.free(elsewhere);
+  mine.settleAll();
+  mine.slub.check();
+  expect([mine.inUse(), theirs.frames()]).toEqual([{}, 0]);
 });
 
 it("drop_caches 2 gives names and inodes back that nobody uses", async () => {

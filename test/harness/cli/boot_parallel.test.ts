@@ -16,7 +16,7 @@ it(
     expect(stderr).toBe("");
     expect(code).toBe(0);
     const document = JSON.parse(stdout) as { leaks: unknown; problems: unknown; verdict: { damage: number } };
-    expect(document.leaks).toEqual({ frames: 0, descriptors: 0, tasks: 0, lostWakes: 0 });
+    expect(document.leaks).toEqual({ frames: 0, objects: 0, descriptors: 0, tasks: 0, lostWakes: 0 });
     expect(document.problems).toEqual([]);
     expect(document.verdict.damage).toBe(0);
     expect(readFileSync(join(cwd, "t.ftrace"), "utf8")).toContain("sched_switch");

@@ -46,7 +46,7 @@ describe("a parallel machine runs", () => {
     expect(machine.live).toBe(0);
     const result = await machine.stop();
     expect(result.problems).toEqual([]);
-    expect(result.leaks).toEqual({ frames: 0, descriptors: 0, tasks: 0, lostWakes: 0 });
+    expect(result.leaks).toEqual({ frames: 0, objects: 0, descriptors: 0, tasks: 0, lostWakes: 0 });
     expect(result.calls).toBeGreaterThan(500);
     expect(lines).toEqual(Array.from({ length: 50 }, (_, n) => `line ${n}`));
     expect(judgeImage(image!, lines).damage).toBe(0);
@@ -97,6 +97,17 @@ describe("a parallel machine runs", () => {
     expect(figures.pressure!.memory.fullUs).toBeLessThanOrEqual(figures.pressure!.memory.someUs);
   });
 
+  it("with slabs shrunk again and again while CPUs take objects and give them back", { timeout: TIMEOUT }, async () => {
+    const { machine } = await open("dropping", { cpus: 3 });
+    await machine.run(2);
+    const { problems, leaks, figures } = await machine.stop();
+    expect(problems).toEqual([]);
+    expect(leaks.objects).toBe(0);
+    const counts = new Map(figures.calls.map(({ name, count }) => [name, count]));
+    expect(counts.get("pwrite64")).toBeGreaterThan(100);
+    expect(counts.get("clone")).toBeGreaterThan(100);
+  });
+
   it(
     "with pages that compaction moves while their tasks give them back: each has one owner",
     { timeout: TIMEOUT },
@@ -105,7 +116,7 @@ describe("a parallel machine runs", () => {
       await machine.run(3);
       const { problems, leaks, figures } = await machine.stop();
       expect(problems).toEqual([]);
-      expect(leaks).toEqual({ frames: 0, descriptors: 0, tasks: 0, lostWakes: 0 });
+      expect(leaks).toEqual({ frames: 0, objects: 0, descriptors: 0, tasks: 0, lostWakes: 0 });
       expect(figures.memory!.compacted).toBeGreaterThan(0);
       const ran = figures.tasks.filter(({ cpuMs }) => cpuMs > 0).map(({ name }) => name);
       expect(ran).toEqual(expect.arrayContaining(["kworker/u:files", "jbd2/vda-8", "kswapd0", "kcompactd0"]));

@@ -3,7 +3,6 @@ import { describe, expect, it } from "vitest";
 import { MACHINE_DEFAULTS, openWith } from "../../../harness/machine/machine.ts";
 import type { MachineOptions } from "../../../harness/machine/machine.ts";
 import { openParallel } from "../../../harness/machine/parallel.ts";
-import { MACHINE_FEATURES } from "../../../kernel/index.ts";
 import { looks, SHOWN } from "./programs.ts";
 
 const OPTIONS: MachineOptions = {
@@ -26,8 +25,7 @@ const form = (text: string): string =>
 const number = (text: string, pattern: RegExp): number => Number(pattern.exec(text)?.[1]);
 
 async function lockstep(): Promise<ReadonlyMap<string, string>> {
-  const features = MACHINE_FEATURES.filter((feature) => feature !== "SLAB");
-  const machine = await openWith({ ...OPTIONS, features }, looks.tasks(OPTIONS));
+  const machine = await openWith(OPTIONS, looks.tasks(OPTIONS));
   machine.run(300e6);
   machine.stop();
   return byPath(machine.console);

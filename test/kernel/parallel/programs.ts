@@ -227,6 +227,7 @@ export const SHOWN = [
   "vmstat",
   "buddyinfo",
   "pagetypeinfo",
+  "slabinfo",
   "stat",
   "schedstat",
   "loadavg",
@@ -288,6 +289,22 @@ export const looker: UserProgram = {
         words[1] = 2;
         return task.run(1_000);
     }
+  },
+};
+
+/** words[0]: where it stands. Has names, inodes and slabs dropped, as often as it can. */
+export const dropper: UserProgram = {
+  name: "dropper",
+  step(task) {
+    const { words } = task;
+    if (words[0]!++ === 0) {
+      putText(task, PATH, "/proc/sys/vm/drop_caches");
+      return task.call(Nr.openat, AT_FDCWD, PATH, O_WRONLY);
+    }
+    if (words[0] === 2) words[1] = task.result;
+    else if (task.result !== 1) return exit(task, 1);
+    putText(task, DATA, "2");
+    return task.call(Nr.pwrite64, words[1], DATA, 1, 0);
   },
 };
 
@@ -360,6 +377,7 @@ export const looks = workload("looks", () => [
 export const none = workload("none", () => []);
 export const asleep = workload("asleep", () => many(4, sleeper, [1e9]));
 export const families = workload("families", () => many(6, parent, [1e9]));
+export const dropping = workload("dropping", () => [...many(6, parent, [1e9]), ...many(1, dropper, [])]);
 export const generator = workload("generator", () => [
   {
     program: generatorProgram("old", function* (task) {
