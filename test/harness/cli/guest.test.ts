@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { decodeLog } from "../../../harness/nbd/log.ts";
 import { linesOf, orrery, scratch } from "../orrery.ts";
 import { ext4Tools, guest, qemu } from "../qemu/tools.ts";
+import { thorough } from "../../tier.ts";
 
 const write = (cwd: string, text: string): string => {
   writeFileSync(join(cwd, "script.sh"), text);
@@ -60,7 +61,7 @@ describe.skipIf(!guest)("orrery guest (needs qemu-system-x86, busybox-static and
     expect(entries.some(({ data }) => data?.[0] === "t".charCodeAt(0))).toBe(true);
   });
 
-  it("a script that takes too long, and a kernel that is none, are one line and 2", async () => {
+  it.runIf(thorough)("a script that takes too long, and a kernel that is none, are one line and 2", async () => {
     const cwd = scratch();
     const late = ["guest", "run", "--script", write(cwd, "sleep 100"), "--timeout", "1"];
     expect(await orrery(late, { cwd })).toMatchObject({

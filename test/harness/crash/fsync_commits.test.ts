@@ -14,6 +14,7 @@ import type { WorkloadRun } from "../../../harness/crash/workload_run.ts";
 import { lookInto, recovered } from "../ext4/crashed.ts";
 import { guest } from "../qemu/tools.ts";
 import { BEFORE, FSYNC_ROWS, fsync, hold, mkdir, nameOf } from "./fsync_rows.ts";
+import { thorough } from "../../tier.ts";
 
 const BASE = crashBase({ sizeBytes: 4 << 20, blockSize: 1024, journalBytes: 1 << 20 });
 const MODES = ["ordered", "journal", "writeback"] as const;
@@ -98,54 +99,58 @@ const mount = (mode: string): string =>
   `umount ${MOUNTED} && mount -t ext4 -o commit=300,data=${mode} /dev/vda ${MOUNTED}`;
 
 describe.skipIf(!guest)("Linux's fsync (needs qemu-system-x86, busybox-static and the fetched kernel)", () => {
-  it("commits what the table says", async () => {
-    const DROP = "echo 3 > /proc/sys/vm/drop_caches";
-    const plain = FSYNC_ROWS.map((row) => ({
-      ...row,
-      name: nameOf(row),
-      make: (at: string) => row.calls.map((one) => shell(at, one)),
-    }));
-    // Read again before and after the witness was made.
-    const reread = [
-      {
-        name: "read, W",
-        commits: false,
-        make: (at: string) => [DROP, `: < ${at}/other`, `mkdir ${at}/W`, `sync ${at}/other`],
-      },
-      { name: "W, read", commits: true, make: (at: string) => [`mkdir ${at}/W`, DROP, `sync ${at}/other`] },
-    ].map((row) => ({ ...row, witness: "W" }));
-    // All files are there, and durable, before the first row.
-    const rows = [
-      ...[...plain, ...reread].map((row) => ({ ...row, mode: "ordered" })),
-      ...plain.slice(0, 6).map((row) => ({ ...row, mode: "journal", commits: true })),
-    ];
-    const setup = rows.flatMap((_row, n) => [
-      `mkdir ${folder(n)}`,
-      ...BEFORE.slice(0, -1).map((one) => shell(folder(n), one)),
-    ]);
-    const steps = [
-      { command: [...setup, "sync"].join(" && ") },
-      ...rows.flatMap(({ make, mode }, n) => [
-        ...(mode === (rows[n - 1] ?? rows[0]!).mode ? [] : [{ command: mount(mode) }]),
-        { command: make(folder(n)).join(" && "), marker: `row ${n}` },
-      ]),
-    ];
-    const sizeBytes = 16 << 20;
-    const template = guestTemplate(GUEST_FS.ext4, sizeBytes, { accel: "tcg" });
-    const bench = guestBench(template, { sizeBytes, mkfs: "", mount: "commit=300", listed: false });
-    try {
-      const { entries, refused } = await bench.record(steps, { step: steps.length, afterMs: 0 });
-      expect(refused).toEqual([]);
-      const recorded = recordedOf(bench.image, entries, "the guest's recording");
-      const found = rows.map(({ mode, name, witness }, n) => {
-        const { writes } = recorded.markers.find(({ text }) => text === `row ${n}`)!;
-        return `${mode}: ${name}: ${isThere(recorded, writes, `r${n}/${witness}`)}`;
-      });
-      const wanted = rows.map(({ mode, name, commits }) => `${mode}: ${name}: ${commits}`);
-      expect(found).toEqual(wanted);
-    } finally {
-      bench.close();
-      await template.close();
-    }
-  }, 300_000);
+  it.runIf(thorough)(
+    "commits what the table says",
+    async () => {
+      const DROP = "echo 3 > /proc/sys/vm/drop_caches";
+      const plain = FSYNC_ROWS.map((row) => ({
+        ...row,
+        name: nameOf(row),
+        make: (at: string) => row.calls.map((one) => shell(at, one)),
+      }));
+      // Read again before and after the witness was made.
+      const reread = [
+        {
+          name: "read, W",
+          commits: false,
+          make: (at: string) => [DROP, `: < ${at}/other`, `mkdir ${at}/W`, `sync ${at}/other`],
+        },
+        { name: "W, read", commits: true, make: (at: string) => [`mkdir ${at}/W`, DROP, `sync ${at}/other`] },
+      ].map((row) => ({ ...row, witness: "W" }));
+      // All files are there, and durable, before the first row.
+      const rows = [
+        ...[...plain, ...reread].map((row) => ({ ...row, mode: "ordered" })),
+        ...plain.slice(0, 6).map((row) => ({ ...row, mode: "journal", commits: true })),
+      ];
+      const setup = rows.flatMap((_row, n) => [
+        `mkdir ${folder(n)}`,
+        ...BEFORE.slice(0, -1).map((one) => shell(folder(n), one)),
+      ]);
+      const steps = [
+        { command: [...setup, "sync"].join(" && ") },
+        ...rows.flatMap(({ make, mode }, n) => [
+          ...(mode === (rows[n - 1] ?? rows[0]!).mode ? [] : [{ command: mount(mode) }]),
+          { command: make(folder(n)).join(" && "), marker: `row ${n}` },
+        ]),
+      ];
+      const sizeBytes = 16 << 20;
+      const template = guestTemplate(GUEST_FS.ext4, sizeBytes, { accel: "tcg" });
+      const bench = guestBench(template, { sizeBytes, mkfs: "", mount: "commit=300", listed: false });
+      try {
+        const { entries, refused } = await bench.record(steps, { step: steps.length, afterMs: 0 });
+        expect(refused).toEqual([]);
+        const recorded = recordedOf(bench.image, entries, "the guest's recording");
+        const found = rows.map(({ mode, name, witness }, n) => {
+          const { writes } = recorded.markers.find(({ text }) => text === `row ${n}`)!;
+          return `${mode}: ${name}: ${isThere(recorded, writes, `r${n}/${witness}`)}`;
+        });
+        const wanted = rows.map(({ mode, name, commits }) => `${mode}: ${name}: ${commits}`);
+        expect(found).toEqual(wanted);
+      } finally {
+        bench.close();
+        await template.close();
+      }
+    },
+    300_000,
+  );
 });

@@ -9,8 +9,9 @@ import { afterAll, describe, expect, it } from "vitest";
 import { openDisk } from "../../../harness/machine/disk_image.ts";
 import type { SoakReport } from "../../../harness/machine/soak.ts";
 import { powerCut } from "../../../harness/machine/power_cut.ts";
+import { thorough } from "../../tier.ts";
 
-const CUTS = Number(process.env["ORRERY_POWER_CUTS"] ?? 3);
+const CUTS = Number(process.env["ORRERY_POWER_CUTS"] ?? (thorough ? 3 : 1));
 const SEED = Number(process.env["ORRERY_SEED"] ?? 1);
 const dir = mkdtempSync(join(tmpdir(), "orrery-cut-"));
 afterAll(() => rmSync(dir, { recursive: true }));

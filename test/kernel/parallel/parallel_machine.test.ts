@@ -11,6 +11,7 @@ import { MACHINE_DEFAULTS } from "../../../harness/machine/machine.ts";
 import { openParallel } from "../../../harness/machine/parallel.ts";
 import type { OpenParallel, ParallelOptions } from "../../../harness/machine/parallel.ts";
 import { soak } from "../../../harness/machine/soak.ts";
+import { sample, thorough } from "../../tier.ts";
 
 const MIB = 2 ** 20;
 const PROGRAMS = new URL("programs.ts", import.meta.url).pathname;
@@ -52,7 +53,7 @@ describe("a parallel machine runs", () => {
     expect(judgeImage(image!, lines).damage).toBe(0);
   });
 
-  it("and counts whose time went where, and how long calls took", { timeout: TIMEOUT }, async () => {
+  it.runIf(thorough)("and counts whose time went where, and how long calls took", { timeout: TIMEOUT }, async () => {
     const { machine } = await open("counted");
     while (machine.live > 5) await machine.run(0.1);
     const { figures, problems } = await machine.stop();
@@ -77,7 +78,7 @@ describe("a parallel machine runs", () => {
     expect(calls.find(({ name }) => name === "nanosleep")!.meanUs).toBeGreaterThanOrEqual(1_000);
   });
 
-  it.each([1, 4])(
+  it.each(sample([4, 1], 1))(
     "and is stopped in order on %i CPUs while all of them wait, run and fork",
     { timeout: TIMEOUT },
     async (cpus) => {
@@ -97,18 +98,22 @@ describe("a parallel machine runs", () => {
     expect(figures.pressure!.memory.fullUs).toBeLessThanOrEqual(figures.pressure!.memory.someUs);
   });
 
-  it("with slabs shrunk again and again while CPUs take objects and give them back", { timeout: TIMEOUT }, async () => {
-    const { machine } = await open("dropping", { cpus: 3 });
-    await machine.run(2);
-    const { problems, leaks, figures } = await machine.stop();
-    expect(problems).toEqual([]);
-    expect(leaks.objects).toBe(0);
-    const counts = new Map(figures.calls.map(({ name, count }) => [name, count]));
-    expect(counts.get("pwrite64")).toBeGreaterThan(100);
-    expect(counts.get("clone")).toBeGreaterThan(100);
-  });
+  it.runIf(thorough)(
+    "with slabs shrunk again and again while CPUs take objects and give them back",
+    { timeout: TIMEOUT },
+    async () => {
+      const { machine } = await open("dropping", { cpus: 3 });
+      await machine.run(2);
+      const { problems, leaks, figures } = await machine.stop();
+      expect(problems).toEqual([]);
+      expect(leaks.objects).toBe(0);
+      const counts = new Map(figures.calls.map(({ name, count }) => [name, count]));
+      expect(counts.get("pwrite64")).toBeGreaterThan(100);
+      expect(counts.get("clone")).toBeGreaterThan(100);
+    },
+  );
 
-  it(
+  it.runIf(thorough)(
     "with pages that compaction moves while their tasks give them back: each has one owner",
     { timeout: TIMEOUT },
     async () => {
@@ -123,12 +128,17 @@ describe("a parallel machine runs", () => {
     },
   );
 
-  it.each([
-    { features: [] },
-    { features: ["PSI", "TMPFS", "PROC", "SYSFS"] },
-    { features: ["MM", "BLOCK"] },
-    { features: ["MM", "BLOCK", "EXT4"] },
-  ] as const)("with $features alone", { timeout: TIMEOUT }, async ({ features }) => {
+  it.each(
+    sample(
+      [
+        { features: [] },
+        { features: ["MM", "BLOCK", "EXT4"] },
+        { features: ["MM", "BLOCK"] },
+        { features: ["PSI", "TMPFS", "PROC", "SYSFS"] },
+      ] as const,
+      1,
+    ),
+  )("with $features alone", { timeout: TIMEOUT }, async ({ features }) => {
     const { machine } = await open("first", { features });
     await machine.run(60);
     expect(machine.live).toBe(0);
@@ -161,7 +171,7 @@ describe("a parallel machine runs", () => {
       expect(types).toContain(type);
   });
 
-  it("and a trace has the names of tasks that were forked", { timeout: TIMEOUT }, async () => {
+  it.runIf(thorough)("and a trace has the names of tasks that were forked", { timeout: TIMEOUT }, async () => {
     const { machine } = await open("families", { traceRecords: 2 ** 16 });
     await machine.run(1);
     const { log } = await machine.stop();
