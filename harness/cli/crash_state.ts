@@ -124,28 +124,14 @@ async function shrink(id: string, options: FsOptions): Promise<void> {
   }
   const { explorer, segment, parsed } = await openState(id, options);
   const { shrinkState } = await import("../crash/shrink.ts");
-  const { describeState, lostOf } = await import("../crash/timeline.ts");
+  const { describeState } = await import("../crash/timeline.ts");
   const { stateId } = await import("../crash/state_set.ts");
+  const { emitShrunk } = await import("./crash_shrunk.ts");
   const shrunk = shrinkState(explorer, segment, parsed.set);
   if (shrunk === undefined) throw new UserError(`${id} breaks nothing: there is nothing to shrink`, EXIT.missed);
   const small = stateId(explorer.recorded.hash, segment.epoch, segment.fuas, shrunk.set);
   const { verdict, timeline } = describeState(explorer, segment, shrunk.set);
-  const lost = lostOf(timeline);
-  emit(options.format, {
-    document: {
-      schema: 1,
-      id,
-      shrunk: small,
-      tried: shrunk.tried,
-      class: verdict.class,
-      why: verdict.why,
-      lost,
-      timeline,
-    },
-    title: `${small}: ${verdict.class}: ${verdict.why}`,
-    rows: lost,
-    notes: [`orrery crash show ${small} --base ${options.base} --log ${options.log}`],
-  });
+  emitShrunk({ id, small, tried: shrunk.tried, verdict, timeline }, options);
 }
 
 async function exportLog(path: string, { base, log }: RecordingOptions): Promise<void> {

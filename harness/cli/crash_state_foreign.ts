@@ -14,6 +14,7 @@ import type { StateSet } from "../crash/state_set.ts";
 import { beforeCrash, lostOf, timelineOf } from "../crash/timeline.ts";
 import { isFlagged } from "../crash/verdict.ts";
 import type { JudgeOptions } from "./crash_options.ts";
+import { emitShrunk } from "./crash_shrunk.ts";
 import { EXIT, UserError } from "./exit.ts";
 import { emit } from "./output.ts";
 import { progressLine } from "./progress.ts";
@@ -114,24 +115,7 @@ export const shrinkForeign = (id: string, options: ForeignStateOptions): Promise
     const smallest = parseSet(shrunk.set, free);
     const timeline = timelineOf(disk, segment, smallest);
     disk.undo();
-    const lost = lostOf(timeline);
     const verdict = await judge(0, place, smallest);
     const small = stateId(recorded.hash, segment.epoch, segment.fuas, shrunk.set);
-    const { fs, base, log } = options;
-    emit(options.format, {
-      document: {
-        schema: 1,
-        id,
-        fs,
-        shrunk: small,
-        tried: shrunk.tried,
-        class: verdict.class,
-        why: verdict.why,
-        lost,
-        timeline,
-      },
-      title: `${small}: ${verdict.class}: ${verdict.why}`,
-      rows: rowsOf(lost),
-      notes: [`orrery crash show ${small} --fs ${fs} --base ${base} --log ${log}`],
-    });
+    emitShrunk({ id, small, tried: shrunk.tried, verdict, timeline, fs: options.fs }, options);
   });
