@@ -17,25 +17,33 @@ export interface Shrunk {
   readonly fs?: string;
 }
 
-export function emitShrunk({ id, small, tried, verdict, timeline, fs }: Shrunk, options: JudgeOptions): void {
+export function emitShrunk(
+  { id, small, tried, verdict, timeline, fs }: Shrunk,
+  options: JudgeOptions,
+  write?: (text: string) => void,
+): void {
   const lost = lostOf(timeline);
   const foreign = fs === undefined ? {} : { fs };
-  emit(options.format, {
-    document: {
-      schema: 1,
-      id,
-      ...foreign,
-      shrunk: small,
-      tried,
-      class: verdict.class,
-      why: verdict.why,
-      lost,
-      timeline,
+  emit(
+    options.format,
+    {
+      document: {
+        schema: 1,
+        id,
+        ...foreign,
+        shrunk: small,
+        tried,
+        class: verdict.class,
+        why: verdict.why,
+        lost,
+        timeline,
+      },
+      title: `${small}: ${verdict.class}: ${verdict.why}`,
+      rows: fs === undefined ? lost : lost.map(({ what: _what, ...row }) => row),
+      notes: [
+        `orrery crash show ${small}${fs === undefined ? "" : ` --fs ${fs}`} --base ${options.base} --log ${options.log}`,
+      ],
     },
-    title: `${small}: ${verdict.class}: ${verdict.why}`,
-    rows: fs === undefined ? lost : lost.map(({ what: _what, ...row }) => row),
-    notes: [
-      `orrery crash show ${small}${fs === undefined ? "" : ` --fs ${fs}`} --base ${options.base} --log ${options.log}`,
-    ],
-  });
+    write,
+  );
 }

@@ -122,6 +122,17 @@ describe("orrery crash", () => {
     expect(page).not.toMatch(/(src|href)="?https?:/);
   });
 
+  it("shrink leaves fewer lost writes, and the command that shows them", async () => {
+    const id = "58401b148827-e0-p27x18.20";
+    const recording = ["--base", file("m_nobarrier", "base"), "--log", file("m_nobarrier", "log")];
+    const { code, stdout } = await orrery(["crash", "shrink", id, ...recording, "--format", "json"]);
+    const said = JSON.parse(stdout) as { id: string; shrunk: string; lost: object[] };
+    expect([code, said.id]).toEqual([0, id]);
+    expect(said.lost).toHaveLength(1);
+    const again = await orrery(["crash", "show", said.shrunk, ...recording, "--format", "json"]);
+    expect([again.code, JSON.parse(again.stdout)]).toEqual([3, expect.objectContaining({ lost: 1 })]);
+  });
+
   it("replay tells log, recovery and tree, and its digests are those of the images", async () => {
     const id = "58401b148827-e0-p27x20";
     const recording = ["--base", file("m_nobarrier", "base"), "--log", file("m_nobarrier", "log")];
