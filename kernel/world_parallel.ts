@@ -260,8 +260,9 @@ export class ParallelWorld {
       const rests = phase === Phase.Idle && !stopping;
       watched.still = beat === watched.beat && !rests ? watched.still + 1 : 0;
       watched.beat = beat;
-      const patienceMs = phase === Phase.Boot ? Math.max(BOOT_STUCK_MS, limitMs) : limitMs;
-      // Who waits for a lock waits for somebody else.
+      // Who waits for a lock waits for somebody else, who may have moved last a little later.
+      const usualMs = phase === Phase.Lock ? 2 * limitMs : limitMs;
+      const patienceMs = phase === Phase.Boot ? Math.max(BOOT_STUCK_MS, limitMs) : usualMs;
       if (watched.still * ROUND_MS >= patienceMs && (blamed < 0 || phase !== Phase.Lock)) blamed = cpu;
     }
     if (blamed >= 0) this.#fail("stuck", blamed, `it has not moved for ${this.#watched[blamed]!.still * ROUND_MS} ms`);
